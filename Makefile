@@ -1,0 +1,46 @@
+# The light environment (no torch) is enough to index, score and demonstrate with the bundled
+# network; the full one adds torch, timm and the development tools. Both are pinned by
+# requirements.lock, made anew by `make lock`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check format lock clean
+
+.venv/light: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vecspect needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet --constraint requirements.lock --editable .
+	touch $@
+
+.venv/full: .venv/light
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+	$(PIP) install --quiet --constraint requirements.lock --editable '.[torch]' --group dev
+	touch $@
+
+demo: .venv/light
+	$(BIN)/vecspect demo
+
+test: .venv/full
+	$(BIN)/python -m pytest
+
+check: .venv/full
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: .venv/full
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv-lock/bin/python -m pip install --quiet --editable '.[torch]' --group dev
+	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude vecspect > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock qdrant_data demo_out benchmark_out

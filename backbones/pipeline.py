@@ -1,0 +1,110 @@
+"""From image files to features: decoding in threads, batches in order, bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.base import Backbone, Float32
+from backbones.errors import ImageError
+from backbones.images import load_image
+from backbones.preprocess import to_input
+
+BATCH = 8
+DECODERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """One file's ``patches`` (H, W, D) and ``image`` embedding (E,), both float32.
+
+    ``width`` and ``height`` are those of the original upright image, in pixels.
+    """
+
+    path: Path
+    width: int
+    height: int
+    patches: Float32
+    image: Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that could not be used, and why, in one line."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    path: Path
+    width: int
+    height: int
+    pixels: NDArray[np.uint8]
+
+
+def embed_files(
+    backbone: Backbone, paths: Iterable[Path], *, batch: int = BATCH
+) -> Iterator[ImageFeatures | Skipped]:
+    """Features of each file, or why it was skipped, in the order of ``paths``.
+
+    At most ``2 * batch`` decoded images are held, whatever the number of files.
+    """
+    size = backbone.spec.input_size
+    waiting: deque[_Decoded | Skipped] = deque()
+    for item in _decode(paths, size, ahead=batch):
+        waiting.append(item)
+        if sum(isinstance(w, _Decoded) for w in waiting) == batch:
+            yield from _embed(backbone, waiting)
+            waiting.clear()
+    yield from _embed(backbone, waiting)
+
+
+def _decode(paths: Iterable[Path], size: int, ahead: int) -> Iterator[_Decoded | Skipped]:
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+        pending: deque[Future[_Decoded | Skipped]] = deque()
+        try:
+            for path in paths:
+                pending.append(pool.submit(_decode_one, path, size))
+                if len(pending) >= ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _decode_one(path: Path, size: int) -> _Decoded | Skipped:
+    try:
+        loaded = load_image(path, size_hint=size)
+    except ImageError as error:
+        return Skipped(path, str(error))
+    return _Decoded(path, loaded.width, loaded.height, to_input(loaded.pixels, size))
+
+
+def _embed(
+    backbone: Backbone, items: Iterable[_Decoded | Skipped]
+) -> Iterator[ImageFeatures | Skipped]:
+    items = list(items)
+    decoded = [item.pixels for item in items if isinstance(item, _Decoded)]
+    if not decoded:
+        yield from (item for item in items if isinstance(item, Skipped))
+        return
+    features = backbone.embed(np.stack(decoded))
+    row = 0
+    for item in items:
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        yield ImageFeatures(
+            item.path, item.width, item.height, features.patches[row], features.images[row]
+        )
+        row += 1

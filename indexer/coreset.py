@@ -1,0 +1,122 @@
+"""Chooses the memory bank: a small subset of patches that covers all of them.
+
+Greedy k-center selection (Gonzalez 1985; the coreset of PatchCore, Roth et al. 2022): the next
+pick is the patch farthest from everything picked so far. Distances are taken after a seeded
+Gaussian projection to at most 128 dimensions (Johnson and Lindenstrauss 1984), as the authors do.
+
+The order of picks is that of the plain loop, at matrix-product speed. A pass takes the ``POOL``
+patches farthest from the picks; as long as the best of them stays at least as far as every patch
+outside the pool was when the pass began, it is the farthest of all, because distances to the
+picks only shrink. So many picks are settled among a few thousand patches, and only then are all
+patches brought up to date, with one matrix product for all picks of the pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+PROJECTED_DIM = 128
+POOL = 4096
+ROWS = 4096
+"""Patches updated at a time: keeps a block of distances in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coreset:
+    """``indices`` (M,) int64 in the order picked; ``radius``: the largest distance, in the
+    projected space, from any patch to its nearest pick."""
+
+    indices: NDArray[np.int64]
+    radius: float
+
+
+def project(patches: Float32, seed: int, dim: int = PROJECTED_DIM) -> Float32:
+    """(N, D) -> (N, min(D, dim)), distances kept up to the projection's distortion."""
+    if patches.shape[1] <= dim:
+        return patches
+    matrix = np.random.default_rng(seed).standard_normal((patches.shape[1], dim), dtype=np.float32)
+    return patches @ (matrix / np.float32(np.sqrt(dim)))
+
+
+def greedy_k_center(
+    points: Float32,
+    count: int,
+    *,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Coreset:
+    """Pick ``count`` of the N ``points`` (N, d) float32; the first one at random from ``seed``.
+
+    Stops early when every point coincides with a pick, so duplicates are never picked twice.
+    """
+    total = len(points)
+    count = min(count, total)
+    if count < 1:
+        raise ValueError(f"count must be at least 1 with at least 1 point, got {count} of {total}")
+    points = points - points.mean(axis=0)  # smaller norms: less cancellation in the expansion
+    squared_norms = np.einsum("nd,nd->n", points, points)
+    nearest = np.full(total, np.inf, dtype=np.float32)  # squared distance to the nearest pick
+    picked = [int(np.random.default_rng(seed).integers(total))]
+    _update(nearest, points, squared_norms, picked)
+    # rounding leaves duplicates of a pick a little above zero
+    zero = float(squared_norms.max()) * 1e-6
+
+    while len(picked) < count:
+        pool, outside = _farthest(nearest)
+        picks = _settle(
+            points[pool], squared_norms[pool], nearest[pool], max(outside, zero), count - len(picked)
+        )
+        if not len(picks):
+            break
+        fresh = pool[picks].tolist()
+        picked.extend(fresh)
+        _update(nearest, points, squared_norms, fresh)
+        if on_progress:
+            on_progress(len(picked), count)
+    radius = float(np.sqrt(max(0.0, float(nearest.max()))))
+    return Coreset(np.array(picked, dtype=np.int64), radius)
+
+
+def _farthest(nearest: Float32) -> tuple[NDArray[np.int64], float]:
+    """Indices of the ``POOL`` farthest points and the largest distance outside of them."""
+    if len(nearest) <= POOL:
+        return np.arange(len(nearest)), 0.0
+    order = np.argpartition(nearest, len(nearest) - POOL - 1)
+    return order[-POOL:], float(nearest[order[-POOL - 1]])
+
+
+def _settle(
+    points: Float32, squared_norms: Float32, nearest: Float32, outside: float, wanted: int
+) -> list[int]:
+    """The greedy picks that are certain within this pool, as positions in it."""
+    nearest = nearest.copy()
+    picks: list[int] = []
+    while len(picks) < wanted:
+        best = int(nearest.argmax())
+        if nearest[best] <= outside:
+            break
+        picks.append(best)
+        to_best = squared_norms + (squared_norms[best] - 2.0 * (points @ points[best]))
+        np.minimum(nearest, to_best, out=nearest)
+        nearest[best] = 0.0
+    return picks
+
+
+def _update(nearest: Float32, points: Float32, squared_norms: Float32, picks: list[int]) -> None:
+    """Lower ``nearest`` to the distance to any of ``picks``, in place."""
+    chosen = points[picks]
+    half_norms = squared_norms[picks][:, None] * 0.5
+    for start in range(0, len(points), ROWS):
+        stop = start + ROWS
+        # (picks, rows): the minimum over picks then runs along contiguous rows
+        products = chosen @ points[start:stop].T
+        np.subtract(half_norms, products, out=products)
+        distances = products.min(axis=0) * 2.0 + squared_norms[start:stop]
+        np.minimum(nearest[start:stop], distances, out=nearest[start:stop])
+    nearest[picks] = 0.0

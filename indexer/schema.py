@@ -1,0 +1,271 @@
+"""What lies where in Qdrant: collections, payload fields, ids and the catalog.
+
+The only module that knows the names. One catalog point per (category, backbone) carries the
+revision that readers use; every other point carries the revision it belongs to. A build writes
+the points of the next revision first and the catalog point last, so a reader sees the revision
+before or the one after, never a mixture, even if the writer is killed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.errors import VecspectError
+from indexer.store import Hit, Point, VectorParams, VectorStore, read_matrix
+
+Float32 = NDArray[np.float32]
+
+CATALOG = "catalog"
+PATCH, WHOLE = "patch", "whole"
+_NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
+_CATEGORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*")
+
+
+class CategoryError(VecspectError):
+    """A category is missing, misnamed, or does not match what is asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """Everything about one learnt category that is not a vector.
+
+    Attributes:
+        fingerprint: of the backbone the category was indexed with.
+        weights_file: where the weights lay at index time; a hint, the fingerprint decides.
+        revision: grows by one with every change.
+        build_key: hash of all inputs of the build, to recognise a repeated one.
+        calibration: what the calibrator returned, opaque here.
+        settings: coreset share, holdout share and seed of the build.
+        counts: images and patches by role.
+        versions: of the software that built it.
+    """
+
+    category: str
+    backbone: str
+    fingerprint: str
+    precision: str
+    weights_file: str | None
+    revision: int
+    build_key: str
+    grid: tuple[int, int]
+    patch_dim: int
+    calibration: dict[str, Any]
+    settings: dict[str, float]
+    counts: dict[str, int]
+    versions: dict[str, str]
+    built_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryImage:
+    """One image of a category's library, as kept in Qdrant.
+
+    ``score`` is None for the images of the memory bank: they have no score of their own.
+    """
+
+    image_id: str
+    path: str
+    sha256: str
+    label: str
+    defect_type: str
+    split: str
+    width: int
+    height: int
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBank:
+    """Normal patches: ``vectors`` (M, D) float32, ``image_ids`` (M,) str, ``cells`` (M, 2) int32
+    (row, col)."""
+
+    vectors: Float32
+    image_ids: NDArray[np.str_]
+    cells: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        count = len(self.vectors)
+        if self.vectors.ndim != 2 or len(self.image_ids) != count or self.cells.shape != (count, 2):
+            raise ValueError(
+                "expected vectors (M, D), image_ids (M,) and cells (M, 2), got "
+                f"{self.vectors.shape}, {self.image_ids.shape} and {self.cells.shape}"
+            )
+
+
+def check_category(category: str) -> str:
+    """The name itself; CategoryError if collections cannot be named after it."""
+    if len(category) > 64 or not _CATEGORY.fullmatch(category):
+        raise CategoryError(
+            f"'{category}' is not a category name: expected at most 64 letters, digits, '.', '_' "
+            "and single '-', beginning with a letter or digit."
+        )
+    return category
+
+
+def bank_collection(category: str, backbone: str) -> str:
+    """Collection of the memory-bank patches."""
+    return f"{category}--{backbone}--bank"
+
+
+def images_collection(category: str, backbone: str) -> str:
+    """Collection of the image library."""
+    return f"{category}--{backbone}--images"
+
+
+def image_id(category: str, backbone: str, sha256: str) -> str:
+    """Stable id of an image in a library: the same bytes have the same id in every revision."""
+    return _uuid(category, backbone, sha256)
+
+
+def patch_point(
+    entry: CatalogEntry, image: LibraryImage, row: int, col: int, vector: Float32
+) -> Point:
+    """One memory-bank patch; ``vector`` (D,)."""
+    return Point(
+        id=_uuid(image.image_id, entry.revision, row, col),
+        vectors={PATCH: vector},
+        payload={"image_id": image.image_id, "row": row, "col": col, "revision": entry.revision},
+    )
+
+
+def image_point(
+    entry: CatalogEntry, image: LibraryImage, embedding: Float32, added_at: str
+) -> Point:
+    """One library image; ``embedding`` (E,)."""
+    payload = {**asdict(image), "revision": entry.revision, "added_at": added_at}
+    return Point(
+        id=_uuid(image.image_id, entry.revision), vectors={WHOLE: embedding}, payload=payload
+    )
+
+
+def library_image(payload: Mapping[str, Any]) -> LibraryImage:
+    """The image described by a point's payload."""
+    return LibraryImage(**{name: payload[name] for name in LibraryImage.__slots__})
+
+
+def create_collections(store: VectorStore, category: str, backbone: str, dim: int) -> None:
+    """Make the collections of a category where they are missing."""
+    create_catalog(store)
+    store.create_collection(
+        bank_collection(category, backbone),
+        {PATCH: VectorParams(dim, "euclid", indexed=False)},
+        {"image_id": "keyword", "revision": "integer"},
+    )
+    store.create_collection(
+        images_collection(category, backbone),
+        {WHOLE: VectorParams(dim, "cosine", indexed=True)},
+        {
+            "image_id": "keyword",
+            "label": "keyword",
+            "defect_type": "keyword",
+            "split": "keyword",
+            "revision": "integer",
+        },
+    )
+
+
+def create_catalog(store: VectorStore) -> None:
+    """Make the catalog where it is missing; its points carry no vector."""
+    store.create_collection(
+        CATALOG,
+        {},
+        {"category": "keyword", "backbone": "keyword"},
+    )
+
+
+def write_entry(store: VectorStore, entry: CatalogEntry) -> None:
+    """Commit: readers see this entry from now on, durably."""
+    point = Point(
+        id=_uuid(entry.category, entry.backbone),
+        vectors={},
+        payload={name: getattr(entry, name) for name in CatalogEntry.__slots__},
+    )
+    store.upsert(CATALOG, [point])
+    store.flush(CATALOG)
+
+
+def read_catalog(store: VectorStore) -> list[CatalogEntry]:
+    """Every learnt category, by category and backbone."""
+    if CATALOG not in store.collections():
+        return []
+    entries = [_entry(point.payload) for point in store.scroll(CATALOG)]
+    return sorted(entries, key=lambda entry: (entry.category, entry.backbone))
+
+
+def find_entry(store: VectorStore, category: str, backbone: str | None = None) -> CatalogEntry:
+    """The entry of a category; CategoryError if there is none, or several and no ``backbone``."""
+    entries = read_catalog(store)
+    of_category = [e for e in entries if e.category == category]
+    if not of_category:
+        known = ", ".join(sorted({e.category for e in entries})) or "none yet"
+        raise CategoryError(
+            f"no category '{category}' in {store.location} (known: {known}). "
+            f"Learn it: vecspect index DATASET --category {category}"
+        )
+    chosen = [e for e in of_category if backbone in (None, e.backbone)]
+    if len(chosen) == 1:
+        return chosen[0]
+    indexed = ", ".join(e.backbone for e in of_category)
+    raise CategoryError(
+        f"category '{category}' is indexed with {indexed}: choose one with --backbone"
+        + (f", not '{backbone}'." if backbone else ".")
+    )
+
+
+def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
+    """The memory bank of the entry's revision, in the order of the points' ids."""
+    _, vectors, payloads = read_matrix(
+        store,
+        bank_collection(entry.category, entry.backbone),
+        PATCH,
+        where={"revision": entry.revision},
+    )
+    return MemoryBank(
+        vectors=vectors,
+        image_ids=np.array([p["image_id"] for p in payloads], dtype=np.str_),
+        cells=np.array([(p["row"], p["col"]) for p in payloads], dtype=np.int32).reshape(-1, 2),
+    )
+
+
+def read_images(store: VectorStore, entry: CatalogEntry) -> dict[str, LibraryImage]:
+    """The image library of the entry's revision, by image id."""
+    points = store.scroll(
+        images_collection(entry.category, entry.backbone), where={"revision": entry.revision}
+    )
+    images = (library_image(point.payload) for point in points)
+    return {image.image_id: image for image in images}
+
+
+def similar_images(
+    store: VectorStore,
+    entry: CatalogEntry,
+    embedding: Float32,
+    *,
+    top: int,
+    where: Mapping[str, Any],
+) -> list[Hit]:
+    """Library images nearest to ``embedding`` (E,) by cosine, of the entry's revision."""
+    return store.query(
+        images_collection(entry.category, entry.backbone),
+        embedding,
+        using=WHOLE,
+        top=top,
+        where={"revision": entry.revision, **where},
+    )
+
+
+def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
+    values = {name: payload[name] for name in CatalogEntry.__slots__}
+    rows, cols = values["grid"]
+    return CatalogEntry(**{**values, "grid": (int(rows), int(cols))})
+
+
+def _uuid(*parts: object) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in parts)))

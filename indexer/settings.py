@@ -1,0 +1,94 @@
+"""Settings, read once at the edge: qdrant.yaml < environment < command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from backbones.errors import VecspectError
+
+CONFIG_FILE = Path("qdrant.yaml")
+_PREFIX = "VECSPECT_"
+_OTHER_VARIABLES = {"VECSPECT_CACHE"}
+
+
+class SettingsError(VecspectError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+class Settings(BaseSettings):
+    """Where the store is and how categories are learnt; every field is a key of qdrant.yaml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        yaml_file=CONFIG_FILE,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    store: str = Field(
+        "qdrant_data", validation_alias=AliasChoices("store", "QDRANT_URL", "VECSPECT_STORE")
+    )
+    api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("api_key", "QDRANT_API_KEY", "VECSPECT_API_KEY")
+    )
+    prefer_grpc: bool = True
+    backbone: str = "compact"
+    weights: Path | None = None
+    precision: Literal["f32", "bf16"] | None = None
+    coreset: float = 0.1
+    holdout: float = 0.2
+    seed: int = 0
+    alpha_reject: float | None = None
+    alpha_review: float | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then the environment, then the file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings of this process; ``flags`` that are None count as not given.
+
+    Raises:
+        SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    unknown = sorted(k for k in os.environ if k.startswith(_PREFIX) and k not in known)
+    if unknown:
+        raise SettingsError(
+            f"unknown environment variable {unknown[0]}. Known: {', '.join(sorted(known))}."
+        )
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(
+                f"unknown setting '{name}' in {CONFIG_FILE}. "
+                f"Known: {', '.join(Settings.model_fields)}."
+            ) from error
+        raise SettingsError(
+            f"setting '{name}' cannot be {first['input']!r}: {first['msg']}."
+        ) from error
+    except Exception as error:  # yaml has its own errors for a malformed file
+        raise SettingsError(f"{CONFIG_FILE} cannot be read: {error}") from error

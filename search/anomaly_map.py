@@ -1,0 +1,125 @@
+"""From patch distances to a map in the pixels of the image, its worst region and its pictures."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from backbones.preprocess import Box
+
+Float32 = NDArray[np.float32]
+
+SIGMA = 4.0
+"""Pixels at the network's input size (Roth et al. 2022, section 4.1)."""
+
+
+def anomaly_map(distances: Float32, *, input_size: int, width: int, height: int) -> Float32:
+    """Patch distances (H, W) upsampled, smoothed and brought to (height, width) float32.
+
+    Bilinear to the network's input size, Gaussian of ``SIGMA`` there, bilinear to the original
+    pixels. All three are linear in each axis, so two small matrix products do them.
+    """
+    rows, cols = distances.shape
+    down = _interpolation(rows, input_size, height)
+    across = _interpolation(cols, input_size, width)
+    return down @ distances @ across.T
+
+
+def worst_region(distances: Float32, *, input_size: int, width: int, height: int) -> Box:
+    """Box, in original pixels, of the region around the map's maximum.
+
+    The region is where the map, connected to its maximum, stays above the middle between its
+    median and that maximum. Found at the network's resolution, so its cost does not grow with
+    the photo.
+    """
+    values = anomaly_map(distances, input_size=input_size, width=input_size, height=input_size)
+    level = (float(np.median(values)) + float(values.max())) / 2
+    labels, _ = ndimage.label(values >= level)
+    peak = int(labels.flat[values.argmax()])
+    rows, cols = ndimage.find_objects(labels)[peak - 1]
+    left, right = cols.start * width // input_size, -(-cols.stop * width // input_size)
+    top, bottom = rows.start * height // input_size, -(-rows.stop * height // input_size)
+    return Box(left, top, right - left, bottom - top)
+
+
+@functools.lru_cache(maxsize=256)
+def _interpolation(cells: int, input_size: int, pixels: int) -> Float32:
+    """(pixels, cells): cells -> input size -> smoothed -> pixels, along one axis."""
+    upsampled = _bilinear(cells, input_size)
+    smoothed = ndimage.gaussian_filter1d(upsampled, SIGMA, axis=0, mode="nearest")
+    return (_bilinear(input_size, pixels) @ smoothed).astype(np.float32)
+
+
+def _bilinear(source: int, target: int) -> NDArray[np.float64]:
+    """(target, source) linear interpolation between sample centres, held at the borders."""
+    position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(position.astype(np.int64), source - 1)
+    high = np.minimum(low + 1, source - 1)
+    weight = position - low
+    matrix = np.zeros((target, source))
+    np.add.at(matrix, (np.arange(target), low), 1 - weight)
+    np.add.at(matrix, (np.arange(target), high), weight)
+    return matrix
+
+
+def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.Image:
+    """``image`` under the heat of ``values`` (height, width).
+
+    The colours mean the same for every image of a category: nothing below half the threshold,
+    full heat from 1.25 times the threshold on.
+    """
+    heat = np.clip((values / threshold - 0.5) / 0.75, 0.0, 1.0)
+    colours = _palette()[(heat * 255).astype(np.uint8)]
+    strength = (0.75 * np.sqrt(heat))[..., None]
+    blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength
+    return Image.fromarray(blended.astype(np.uint8))
+
+
+@functools.cache
+def _palette() -> NDArray[np.float32]:
+    """(256, 3) colours of the perceptually uniform map 'inferno', 0 to 255."""
+    from matplotlib import colormaps
+
+    return (colormaps["inferno"](np.linspace(0.15, 1, 256))[:, :3] * 255).astype(np.float32)
+
+
+PANEL = 360
+_MARGIN = 12
+_CAPTION = 44
+_INK, _PAPER, _MARK = (24, 24, 27), (255, 255, 255), (0, 174, 239)
+
+
+def panels(pictures: list[tuple[Image.Image, str, Box | None]]) -> Image.Image:
+    """The pictures side by side at one height, each with a caption above and a box outlined."""
+    font = ImageFont.load_default(size=15)
+    scaled = [(p.resize((max(1, round(p.width * PANEL / p.height)), PANEL)), p) for p, _, _ in pictures]
+    width = sum(s.width for s, _ in scaled) + _MARGIN * (len(scaled) + 1)
+    sheet = Image.new("RGB", (width, PANEL + _CAPTION + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = _MARGIN
+    for (small, original), (_, caption, box) in zip(scaled, pictures, strict=True):
+        sheet.paste(small, (left, _CAPTION))
+        draw.text((left, 6), _fit(caption, small.width, font), fill=_INK, font=font, spacing=3)
+        if box is not None:
+            scale = PANEL / original.height
+            corner = (left + box.x * scale, _CAPTION + box.y * scale)
+            far = (corner[0] + box.width * scale, corner[1] + box.height * scale)
+            draw.rectangle((*corner, *far), outline=_PAPER, width=5)
+            draw.rectangle((*corner, *far), outline=_MARK, width=3)
+        left += small.width + _MARGIN
+    return sheet
+
+
+def _fit(caption: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Each line cut to ``width`` pixels, with an ellipsis where something is missing."""
+    lines = []
+    for line in caption.splitlines():
+        cut = line
+        while len(cut) > 1 and font.getlength(cut) > width:
+            cut = cut[:-2] + "…"
+        lines.append(cut)
+    return "\n".join(lines)
