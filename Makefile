@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test lint check format lock clean
 
 .venv/light: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vecspect needs Python 3.11 or newer")'
@@ -24,12 +24,13 @@ demo: .venv/light
 test: .venv/full
 	$(BIN)/python -m pytest
 
-check: .venv/full
+lint: .venv/full
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test
 
 format: .venv/full
 	$(BIN)/ruff format .

@@ -125,7 +125,8 @@ class Features:
             )
         if len(self.patches) != len(self.images):
             raise ValueError(
-                f"patches and images must agree in N, got {len(self.patches)} and {len(self.images)}"
+                "patches and images must agree in N, got "
+                f"{len(self.patches)} and {len(self.images)}"
             )
 
 
@@ -133,14 +134,16 @@ class Backbone(Protocol):
     """A network ready to run."""
 
     @property
-    def spec(self) -> BackboneSpec: ...
+    def spec(self) -> BackboneSpec:
+        """What fixes the features, apart from the weights."""
 
     @property
     def weights_file(self) -> Path | None:
         """The file given by the user, so that another process can load the same network."""
 
     @property
-    def precision(self) -> Precision: ...
+    def precision(self) -> Precision:
+        """Number format of the inference."""
 
     @property
     def fingerprint(self) -> str:

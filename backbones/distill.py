@@ -16,17 +16,17 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from backbones.base import find_spec
 from backbones.patchcore import build_trunk, load_weights
 from backbones.preprocess import MEAN, STD
+from backbones.runtime import export
 from backbones.weights import load_state
 
 WARMUP_STEPS = 200
@@ -49,7 +49,7 @@ class Recipe:
 
 
 def augmentation(crop: int) -> v2.Transform:
-    """Crops, flips, quarter turns, grey and colour jitter; ends in a normalised (3, S, S) tensor."""
+    """Crops, flips, quarter turns, grey and colour jitter; gives a normalised (3, S, S) tensor."""
     return v2.Compose(
         [
             v2.ToImage(),
@@ -93,6 +93,7 @@ class Heads(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """(N, C, H, W) student maps to the teacher's channels."""
         return [layer(m) for layer, m in zip(self.layers, maps, strict=True)]
 
 
@@ -126,17 +127,17 @@ def learning_rate_at(step: int, recipe: Recipe) -> float:
 
 
 def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device: str) -> None:
-    """Run (or continue) the recipe; writes ``out`` (fp16 safetensors) and ``out``.json."""
+    """Run (or continue) the recipe; writes ``out`` (OpenVINO IR, fp16) and its recipe as JSON."""
     state_file = out.with_suffix(".state.pt")
     log_file = out.with_suffix(".log.csv")
-    teacher_spec = find_spec(recipe.teacher)
+    teacher_spec, student_spec = find_spec(recipe.teacher), find_spec(recipe.student)
     teacher = build_trunk(teacher_spec)
     load_weights(teacher, load_state(teacher_weights), teacher_spec)
-    teacher = teacher.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    teacher = _on(device, teacher).requires_grad_(False)
 
     torch.manual_seed(recipe.seed)
-    student = build_trunk(find_spec(recipe.student)).to(device, memory_format=torch.channels_last)
-    heads = Heads(student.feature_info.channels(), teacher.feature_info.channels()).to(device)
+    student = _on(device, build_trunk(student_spec))
+    heads = Heads(_channels(student), _channels(teacher)).to(device)
     optimizer = torch.optim.AdamW(
         [*student.parameters(), *heads.parameters()],
         lr=recipe.learning_rate,
@@ -169,10 +170,13 @@ def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, recipe)
         losses = torch.stack(
-            [nn.functional.mse_loss(p, t) for p, t in zip(heads(student(pixels)), targets, strict=True)]
+            [
+                nn.functional.mse_loss(p, t)
+                for p, t in zip(heads(student(pixels)), targets, strict=True)
+            ]
         )
         optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()
+        torch.autograd.backward(losses.sum())
         optimizer.step()
         running += losses.detach().cpu()
         done = step + 1
@@ -196,15 +200,21 @@ def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device
             )
             partial.replace(state_file)
 
-    weights = {
-        k: (v.half() if v.is_floating_point() else v).cpu().contiguous()
-        for k, v in student.state_dict().items()
-        if not k.endswith("num_batches_tracked")
-    }
-    save_file(weights, out)
+    student.load_state_dict(
+        {k: v.half() if v.is_floating_point() else v for k, v in student.state_dict().items()}
+    )
+    export(student.cpu().eval(), student_spec, out, half=True)
     out.with_suffix(".json").write_text(
         json.dumps({**asdict(recipe), "images": len(crops.paths)}, indent=2) + "\n"
     )
+
+
+def _channels(trunk: nn.Module) -> list[int]:
+    return cast(list[int], cast(Any, trunk).feature_info.channels())
+
+
+def _on(device: str, network: nn.Module) -> nn.Module:
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def main() -> None:
@@ -214,10 +224,15 @@ def main() -> None:
     parser.add_argument("--teacher-weights", type=Path, required=True)
     parser.add_argument("--student", default="compact")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the .xml file to write; .bin, .json, .log.csv and .state.pt go beside it",
+    )
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--crop", type=int, default=192)
+    parser.add_argument("--crop", type=int, default=160)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)

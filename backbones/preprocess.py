@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The map between an image of ``width`` x ``height`` pixels and its ``rows`` x ``cols`` patches."""
+    """The map between an image of ``width`` x ``height`` pixels and its patch cells."""
 
     width: int
     height: int

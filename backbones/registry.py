@@ -81,7 +81,9 @@ def _cached(fingerprint: str) -> Path:
 
 def _default_file(spec: BackboneSpec) -> Path:
     if spec.weights == "file":
-        raise BackboneError(f"backbone '{spec.name}' has no weights of its own: pass --weights FILE.")
+        raise BackboneError(
+            f"backbone '{spec.name}' has no weights of its own: pass --weights FILE."
+        )
     file = hub_file(spec, download=True)
     assert file is not None
     return file

@@ -108,7 +108,10 @@ def export(trunk: nn.Module, spec: BackboneSpec, target: Path, *, half: bool = F
 
     network = build_graph(trunk)
     example = torch.randint(
-        0, 256, (2, spec.input_size, spec.input_size, 3), dtype=torch.uint8,
+        0,
+        256,
+        (2, spec.input_size, spec.input_size, 3),
+        dtype=torch.uint8,
         generator=torch.Generator().manual_seed(0),
     )
     batch = torch.export.Dim("batch", min=1, max=1024)

@@ -32,7 +32,7 @@ def bundled_network(spec: BackboneSpec) -> Path:
 
 
 def hub_file(spec: BackboneSpec, *, download: bool) -> Path | None:
-    """timm's weights for ``spec`` in the hub's own cache; fetched if absent and ``download``.
+    """Timm's weights for ``spec`` in the hub's own cache; fetched if absent and ``download``.
 
     Returns None when absent and not to be fetched; BackboneError when the hub cannot be reached.
     """

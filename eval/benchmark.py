@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.base import Backbone
+from backbones.base import Backbone, Precision
 from backbones.errors import ImageError
 from backbones.pipeline import Skipped
 from backbones.registry import load_backbone
@@ -49,7 +49,7 @@ class BenchmarkSettings:
     seed: int = 0
     alpha_reject: float | None = None
     alpha_review: float | None = None
-    precision: str | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def run_benchmark(
                     coreset=settings.coreset,
                     holdout=settings.holdout,
                     seed=settings.seed,
-                    on_progress=_named(on_progress, f"{category}, {name}"),
+                    on_progress=named_stages(on_progress, f"{category}, {name}"),
                 )
                 evaluation = evaluate(
                     store,
@@ -166,7 +166,7 @@ def run_benchmark(
                     dataset=str(dataset),
                     out=out,
                     brute_force=brute_force,
-                    on_progress=_named(on_progress, f"{category}, {name}"),
+                    on_progress=named_stages(on_progress, f"{category}, {name}"),
                 )
             for skipped in dict.fromkeys((*build.skipped, *evaluation.skipped)):
                 on_skipped(skipped)
@@ -183,7 +183,8 @@ def benchmark_result(reports: Iterable[CategoryReport]) -> BenchmarkResult:
     )
 
 
-def _named(on_progress: Progress, prefix: str) -> Progress:
+def named_stages(on_progress: Progress, prefix: str) -> Progress:
+    """The same callback with ``prefix`` before every stage's name."""
     return lambda stage, done, total: on_progress(f"{prefix}: {stage}", done, total)
 
 

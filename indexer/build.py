@@ -174,6 +174,8 @@ def build_index(
     write_entry(store, entry)
     on_progress("writing", len(bank.vectors), len(bank.vectors))
     _delete_other_revisions(store, entry, keep=entry.revision)
+    for name in (bank_collection, images_collection):
+        store.optimize(name(category, entry.backbone))
     clock.stop("writing")
     return BuildReport(entry, True, tuple(skipped), tuple(duplicates), seconds)
 
@@ -316,7 +318,7 @@ def _embed_scored(
     skipped: list[Skipped],
     on_progress: Progress,
 ) -> list[tuple[LibraryImage, Float32]]:
-    """Library entries, with scores, of the images outside the bank; one image in memory at a time."""
+    """Library entries, with scores, of the images outside the bank; patches are not kept."""
     chosen = [item for item in items if item.role != "bank"]
     return [
         (_library_image(item, features, entry, score(features.patches)), features.image)

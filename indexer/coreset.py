@@ -29,8 +29,12 @@ ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Coreset:
-    """``indices`` (M,) int64 in the order picked; ``radius``: the largest distance, in the
-    projected space, from any patch to its nearest pick."""
+    """The picks.
+
+    Attributes:
+        indices: (M,) int64, in the order picked.
+        radius: the largest distance, among the points given, of any to its nearest pick.
+    """
 
     indices: NDArray[np.int64]
     radius: float
@@ -70,7 +74,11 @@ def greedy_k_center(
     while len(picked) < count:
         pool, outside = _farthest(nearest)
         picks = _settle(
-            points[pool], squared_norms[pool], nearest[pool], max(outside, zero), count - len(picked)
+            points[pool],
+            squared_norms[pool],
+            nearest[pool],
+            max(outside, zero),
+            count - len(picked),
         )
         if not len(picks):
             break

@@ -124,10 +124,10 @@ def drop_collection(folder: Path) -> None:
 
 
 def load_shard(folder: Path) -> edge.EdgeShard:
-    """Open the shard of a collection, or raise StoreError naming the folder that is damaged."""
+    """Open the shard of a collection, or raise StoreError naming its folder."""
     with engine_errors(
-        f"collection folder {folder} is damaged, restore it from a copy or delete it and build "
-        "the index again"
+        f"collection folder {folder} cannot be opened; if it is damaged, restore it from a copy or "
+        "delete it and build the index again"
     ):
         # The engine opens a collection whose segments are gone as an empty one.
         if not any((folder / "segments").iterdir()):

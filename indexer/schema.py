@@ -83,8 +83,13 @@ class LibraryImage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """Normal patches: ``vectors`` (M, D) float32, ``image_ids`` (M,) str, ``cells`` (M, 2) int32
-    (row, col)."""
+    """The normal patches kept for a category.
+
+    Attributes:
+        vectors: (M, D) float32.
+        image_ids: (M,) str, the image each patch came from.
+        cells: (M, 2) int32, its row and column there.
+    """
 
     vectors: Float32
     image_ids: NDArray[np.str_]

@@ -26,21 +26,25 @@ def anomaly_map(distances: Float32, *, input_size: int, width: int, height: int)
     rows, cols = distances.shape
     down = _interpolation(rows, input_size, height)
     across = _interpolation(cols, input_size, width)
-    return down @ distances @ across.T
+    return np.asarray(down @ distances @ across.T, dtype=np.float32)
 
 
 def worst_region(distances: Float32, *, input_size: int, width: int, height: int) -> Box:
-    """Box, in original pixels, of the region around the map's maximum.
+    """Box, in original pixels, of the region around the patch that made the image score.
 
-    The region is where the map, connected to its maximum, stays above the middle between its
-    median and that maximum. Found at the network's resolution, so its cost does not grow with
-    the photo.
+    The region is where the map, connected to that patch's centre, stays above the middle between
+    the map's median and its value there. Found at the network's resolution, so its cost does not
+    grow with the photo.
     """
     values = anomaly_map(distances, input_size=input_size, width=input_size, height=input_size)
-    level = (float(np.median(values)) + float(values.max())) / 2
+    row, col = np.unravel_index(int(distances.argmax()), distances.shape)
+    centre = (
+        int((row + 0.5) * input_size / distances.shape[0]),
+        int((col + 0.5) * input_size / distances.shape[1]),
+    )
+    level = min(float(values[centre]), (float(np.median(values)) + float(values[centre])) / 2)
     labels, _ = ndimage.label(values >= level)
-    peak = int(labels.flat[values.argmax()])
-    rows, cols = ndimage.find_objects(labels)[peak - 1]
+    rows, cols = ndimage.find_objects(labels)[labels[centre] - 1]
     left, right = cols.start * width // input_size, -(-cols.stop * width // input_size)
     top, bottom = rows.start * height // input_size, -(-rows.stop * height // input_size)
     return Box(left, top, right - left, bottom - top)
@@ -69,10 +73,10 @@ def _bilinear(source: int, target: int) -> NDArray[np.float64]:
 def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.Image:
     """``image`` under the heat of ``values`` (height, width).
 
-    The colours mean the same for every image of a category: nothing below half the threshold,
-    full heat from 1.25 times the threshold on.
+    The colours mean the same for every image of a category: nothing below 0.7 times the
+    threshold, full heat from 1.3 times the threshold on.
     """
-    heat = np.clip((values / threshold - 0.5) / 0.75, 0.0, 1.0)
+    heat = np.clip((values / threshold - 0.7) / 0.6, 0.0, 1.0)
     colours = _palette()[(heat * 255).astype(np.uint8)]
     strength = (0.75 * np.sqrt(heat))[..., None]
     blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength
@@ -96,7 +100,9 @@ _INK, _PAPER, _MARK = (24, 24, 27), (255, 255, 255), (0, 174, 239)
 def panels(pictures: list[tuple[Image.Image, str, Box | None]]) -> Image.Image:
     """The pictures side by side at one height, each with a caption above and a box outlined."""
     font = ImageFont.load_default(size=15)
-    scaled = [(p.resize((max(1, round(p.width * PANEL / p.height)), PANEL)), p) for p, _, _ in pictures]
+    scaled = [
+        (p.resize((max(1, round(p.width * PANEL / p.height)), PANEL)), p) for p, _, _ in pictures
+    ]
     width = sum(s.width for s, _ in scaled) + _MARGIN * (len(scaled) + 1)
     sheet = Image.new("RGB", (width, PANEL + _CAPTION + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -207,7 +207,11 @@ class Inspector:
             normal = load_image(Path(evidence.path)).pixels
             name = Path(evidence.path).name
             pictures.append(
-                (normal, f"nearest normal patch\n{name}  distance {evidence.distance:.3g}", evidence.box)
+                (
+                    normal,
+                    f"nearest normal patch\n{name}  distance {evidence.distance:.3g}",
+                    evidence.box,
+                )
             )
         except ImageError as error:
             missing = Image.new("RGB", image.size, (228, 228, 231))

@@ -107,13 +107,12 @@ class ExactIndex:
             guess[query[part][order]] = bank[part][order]
         return best, guess
 
-    def _measure(
-        self, full: Float32, query: NDArray[np.int64], bank: NDArray[np.int64]
-    ) -> Float32:
+    def _measure(self, full: Float32, query: NDArray[np.int64], bank: NDArray[np.int64]) -> Float32:
         """Squared distances of pairs by their difference: no cancellation, however near."""
         difference = self._bank[bank]
         difference -= full[query]
-        return np.einsum("pd,pd->p", difference, difference)
+        squared: Float32 = np.einsum("pd,pd->p", difference, difference)
+        return squared
 
 
 def _at_least(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -116,9 +115,7 @@ def index(
             )
         entry = build.entry
         if not build.changed:
-            entry = change_levels(
-                opened, entry, alpha_reject=levels[0], alpha_review=levels[1]
-            )
+            entry = change_levels(opened, entry, alpha_reject=levels[0], alpha_review=levels[1])
     for line in _describe_build(build, levels_changed=entry != build.entry):
         say(line)
     say(_describe_levels(entry.calibration, settings.holdout))
@@ -205,7 +202,9 @@ def similar(
     from ui.console import note, say, table
 
     if label not in (None, "normal", "defective"):
-        raise typer.BadParameter(f"expected normal or defective, got '{label}'", param_hint="--label")
+        raise typer.BadParameter(
+            f"expected normal or defective, got '{label}'", param_hint="--label"
+        )
     with _open(_settings(store=store)) as opened:
         inspector = Inspector(opened, category, backbone=backbone, weights=weights)
         neighbors = inspector.similar(image, top=top, label=label, defect_type=defect_type)
@@ -216,9 +215,7 @@ def similar(
         for neighbor_fields in fields:
             say(json.dumps(neighbor_fields))
     elif fields:
-        rows = [
-            [f"{f['distance']:.4f}", f["label"], f["defect_type"], f["path"]] for f in fields
-        ]
+        rows = [[f"{f['distance']:.4f}", f["label"], f["defect_type"], f["path"]] for f in fields]
         say(table(["distance", "label", "defect type", "path"], rows))
     else:
         note("no image of the library matches these filters.")
@@ -231,7 +228,8 @@ def benchmark(
         list[str] | None, typer.Option(help="A name from `vecspect backbones`; repeatable.")
     ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FILE", help="Weights of a backbone; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Weights of a backbone; repeatable."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("benchmark_out"),
     brute_force: Annotated[
@@ -301,7 +299,7 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
     with _open(_settings(store=store)) as opened:
         entries = read_catalog(opened)
         location = opened.location
-    described = []
+    described: list[dict[str, Any]] = []
     for entry in entries:
         calibration = Calibration.from_payload(entry.calibration)
         described.append(
@@ -371,7 +369,9 @@ def backbones() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for data, store and report.")] = Path("demo_out"),
+    out: Annotated[Path, typer.Option(help="Folder for data, store and report.")] = Path(
+        "demo_out"
+    ),
 ) -> None:
     """Do the whole job on procedurally made data with the bundled network."""
     from ui.demo import run_demo
@@ -507,4 +507,4 @@ def _csv_writer(file: Path | None) -> Iterator[Any]:
             writer.writerow({"map": "", **fields, **dict(box), **evidence})
 
         yield write
-    os.replace(partial, file)
+    partial.replace(file)

@@ -178,7 +178,7 @@ def test_a_damaged_collection_is_named_with_its_folder(tmp_path: Path, damage: s
             state.write_text("?")
     with (
         EdgeStore(tmp_path) as store,
-        pytest.raises(StoreError, match=f"{tmp_path}/bank is damaged") as caught,
+        pytest.raises(StoreError, match=f"{tmp_path}/bank cannot be opened") as caught,
     ):
         store.count("bank")
     assert "\n" not in str(caught.value)
@@ -197,13 +197,15 @@ def test_idle_shards_are_closed_and_opened_again(
         assert [store.count(name) for name in ("a", "b", "c")] == [6, 6, 6]
 
 
-def test_threads_may_share_a_store(tmp_path: Path) -> None:
+def test_threads_may_share_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_store, "MAX_OPEN_SHARDS", 1)  # every other call closes a shard
     with EdgeStore(tmp_path) as store:
-        store.create_collection("bank", VECTORS, {})
-        points = _points(200)
+        for name in ("a", "b"):
+            store.create_collection(name, VECTORS, {})
+        points = _points(48)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda i: store.upsert("bank", points[i::20]), range(20)))
-        assert store.count("bank") == 200
+            list(pool.map(lambda i: store.upsert("ab"[i % 2], points[i::24]), range(24)))
+        assert (store.count("a"), store.count("b")) == (24, 24)
 
 
 def test_optimize_reclaims_deleted_points_and_keeps_the_rest(tmp_path: Path) -> None:

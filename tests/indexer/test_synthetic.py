@@ -7,14 +7,9 @@ import pytest
 from PIL import Image
 
 from indexer.dataset import DatasetError, read_dataset
-from indexer.synthetic import (
-    CATEGORIES,
-    MIN_DEFECT_AREA,
-    add_defect,
-    defect_types,
-    render_normal,
-    write_dataset,
-)
+from indexer.defects import MIN_DEFECT_AREA, add_defect, defect_types
+from indexer.synthetic import write_dataset
+from indexer.textures import CATEGORIES, render_normal
 
 DEFECTS = [(category, name) for category in CATEGORIES for name in defect_types(category)]
 
