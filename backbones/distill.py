@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
@@ -127,7 +128,7 @@ def learning_rate_at(step: int, recipe: Recipe) -> float:
 
 
 def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device: str) -> None:
-    """Run (or continue) the recipe; writes ``out`` (OpenVINO IR, fp16) and its recipe as JSON."""
+    """Run (or continue) the recipe; writes ``out`` (fp16 OpenVINO IR) and the files beside it."""
     state_file = out.with_suffix(".state.pt")
     log_file = out.with_suffix(".log.csv")
     teacher_spec, student_spec = find_spec(recipe.teacher), find_spec(recipe.student)
@@ -200,10 +201,11 @@ def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device
             )
             partial.replace(state_file)
 
-    student.load_state_dict(
-        {k: v.half() if v.is_floating_point() else v for k, v in student.state_dict().items()}
-    )
-    export(student.cpu().eval(), student_spec, out, half=True)
+    weights = student.cpu().state_dict().items()
+    halved = {k: v.half().contiguous() for k, v in weights if v.is_floating_point()}
+    student.load_state_dict(halved, strict=False)
+    save_file(halved, out.with_suffix(".safetensors"))
+    export(student.eval(), student_spec, out, half=True)
     out.with_suffix(".json").write_text(
         json.dumps({**asdict(recipe), "images": len(crops.paths)}, indent=2) + "\n"
     )
@@ -228,7 +230,7 @@ def main() -> None:
         "--out",
         type=Path,
         required=True,
-        help="the .xml file to write; .bin, .json, .log.csv and .state.pt go beside it",
+        help="the .xml to write; .bin, .safetensors, .json, .log.csv, .state.pt go beside it",
     )
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=24)

@@ -147,8 +147,9 @@ def run_benchmark(
                 tempfile.TemporaryDirectory(prefix="vecspect-") as folder,
                 open_store(folder) as store,
             ):
+                # without the test images: they would be embedded and scored twice
                 build = build_index(
-                    records,
+                    [record for record in records if record.split == "train"],
                     category=category,
                     backbone=backbone,
                     store=store,

@@ -115,6 +115,7 @@ def build_index(
     current = _current(store, category, backbone.spec.name)
     clock.stop("reading")
     if current and current.build_key == key:
+        _delete_other_revisions(store, current, keep=current.revision)
         return BuildReport(current, False, tuple(skipped), tuple(duplicates), seconds)
 
     entry = CatalogEntry(
@@ -260,8 +261,11 @@ def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry |
 
 def _delete_other_revisions(store: VectorStore, entry: CatalogEntry, keep: int) -> None:
     """Remove what an interrupted build or the revision before left behind."""
+    others = {"revision": Not(keep)}
     for name in (bank_collection, images_collection):
-        store.delete(name(entry.category, entry.backbone), {"revision": Not(keep)})
+        collection = name(entry.category, entry.backbone)
+        if store.count(collection, others):
+            store.delete(collection, others)
 
 
 def _embed_training(

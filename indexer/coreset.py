@@ -25,6 +25,9 @@ PROJECTED_DIM = 128
 POOL = 4096
 ROWS = 4096
 """Patches updated at a time: keeps a block of distances in the processor's cache."""
+SAME = 1e-5
+"""Squared distances below this share of a patch's own squared norm count as zero: rounding leaves
+up to a fifth of it between duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,6 @@ def greedy_k_center(
     nearest = np.full(total, np.inf, dtype=np.float32)  # squared distance to the nearest pick
     picked = [int(np.random.default_rng(seed).integers(total))]
     _update(nearest, points, squared_norms, picked)
-    # rounding leaves duplicates of a pick a little above zero
-    zero = float(squared_norms.max()) * 1e-6
 
     while len(picked) < count:
         pool, outside = _farthest(nearest)
@@ -77,7 +78,7 @@ def greedy_k_center(
             points[pool],
             squared_norms[pool],
             nearest[pool],
-            max(outside, zero),
+            outside,
             count - len(picked),
         )
         if not len(picks):
@@ -107,11 +108,13 @@ def _settle(
     picks: list[int] = []
     while len(picks) < wanted:
         best = int(nearest.argmax())
-        if nearest[best] <= outside:
+        # one as far as the best outside is a farthest patch all the same: whole fields of
+        # duplicates tie, and waiting for a strict winner would end the selection
+        if nearest[best] < outside or nearest[best] == 0.0:
             break
         picks.append(best)
         to_best = squared_norms + (squared_norms[best] - 2.0 * (points @ points[best]))
-        np.minimum(nearest, to_best, out=nearest)
+        _lower(nearest, to_best, squared_norms)
         nearest[best] = 0.0
     return picks
 
@@ -126,5 +129,11 @@ def _update(nearest: Float32, points: Float32, squared_norms: Float32, picks: li
         products = chosen @ points[start:stop].T
         np.subtract(half_norms, products, out=products)
         distances = products.min(axis=0) * 2.0 + squared_norms[start:stop]
-        np.minimum(nearest[start:stop], distances, out=nearest[start:stop])
+        _lower(nearest[start:stop], distances, squared_norms[start:stop])
     nearest[picks] = 0.0
+
+
+def _lower(nearest: Float32, distances: Float32, squared_norms: Float32) -> None:
+    """Lower ``nearest`` to ``distances``, in place; what may be rounding becomes zero."""
+    np.minimum(nearest, distances, out=nearest)
+    nearest[nearest <= SAME * squared_norms] = 0.0

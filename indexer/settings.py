@@ -87,8 +87,8 @@ def load_settings(**flags: Any) -> Settings:
                 f"unknown setting '{name}' in {CONFIG_FILE}. "
                 f"Known: {', '.join(Settings.model_fields)}."
             ) from error
-        raise SettingsError(
-            f"setting '{name}' cannot be {first['input']!r}: {first['msg']}."
-        ) from error
+        came = "what was given" if name == "api_key" else repr(first["input"])
+        raise SettingsError(f"setting '{name}' cannot be {came}: {first['msg']}.") from error
     except Exception as error:  # yaml has its own errors for a malformed file
-        raise SettingsError(f"{CONFIG_FILE} cannot be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{CONFIG_FILE} cannot be read: {reason}") from error

@@ -49,14 +49,13 @@ def check_category(category: str) -> None:
 
 
 def _tile(rng: np.random.Generator, size: int) -> Float32:
-    """Light terrazzo: stone chips of several colours and sizes in cloudy cement."""
+    """Light terrazzo: fine stone chips of several colours in cloudy cement."""
     image = vary_color(rng, (168, 163, 152)) + 6 * noise(rng, size, 18)[..., None]
     veins = 9 * noise(rng, size, 3)[..., None]
     stones = (
-        ((92, 86, 82), 2.8, 0.15),
-        ((209, 204, 193), 2.2, 0.12),
-        ((70, 66, 66), 1.2, 0.04),
-        ((134, 98, 78), 1.6, 0.03),
+        ((134, 128, 120), 1.5, 0.16),
+        ((191, 186, 176), 1.4, 0.14),
+        ((112, 107, 103), 0.9, 0.05),
     )
     for color, spread, share in stones:
         chips = _spots(rng, size, spread, share * rng.uniform(0.85, 1.15))[..., None]
