@@ -116,6 +116,7 @@ def build_index(
     clock.stop("reading")
     if current and current.build_key == key:
         _delete_other_revisions(store, current, keep=current.revision)
+        skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
         return BuildReport(current, False, tuple(skipped), tuple(duplicates), seconds)
 
     entry = CatalogEntry(
@@ -131,23 +132,29 @@ def build_index(
         calibration={},
         settings=settings,
         counts={},
+        skipped=[],
         versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
         built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     create_collections(store, category, entry.backbone, entry.patch_dim)
     _delete_other_revisions(store, entry, keep=current.revision if current else 0)
 
-    images, patches = _embed_training(items, entry, backbone, skipped, on_progress)
+    undecoded: list[Skipped] = []
+    images, patches = _embed_training(items, entry, backbone, undecoded, on_progress)
     clock.stop("embedding")
     bank, bank_cells = _choose_bank(images, patches, entry, on_progress)
     del patches
     clock.stop("coreset")
 
     score = calibrator.scorer(bank)
-    held_out = _embed_scored(items, entry, backbone, score, skipped, on_progress)
+    held_out = _embed_scored(items, entry, backbone, score, undecoded, on_progress)
     scores = [im.score for im, _ in held_out if im.split == "calibration" and im.score is not None]
+    if not scores:
+        raise _all_unusable(items, "calibration", undecoded)
+    skipped += undecoded
     entry = replace(
         entry,
+        skipped=[[str(item.path), item.reason] for item in undecoded],
         calibration=calibrator.calibrate(scores),
         counts={
             "bank_images": len(images),
@@ -285,11 +292,17 @@ def _embed_training(
         patches[len(images)] = features.patches
         images.append((_library_image(item, features, entry, None), features.image))
     if not images:
-        raise DatasetError(
-            f"none of the {len(chosen)} normal training images could be used; the first: "
-            f"{skipped[0].path}: {skipped[0].reason}"
-        )
+        raise _all_unusable(items, "bank", skipped)
     return images, patches[: len(images)]
+
+
+def _all_unusable(items: Sequence[_Item], role: str, skipped: Sequence[Skipped]) -> DatasetError:
+    paths = {item.record.path for item in items if item.role == role}
+    first = next(item for item in skipped if item.path in paths)
+    return DatasetError(
+        f"none of the {len(paths)} normal images for the {role} can be used; the first: "
+        f"{first.path}: {first.reason}"
+    )
 
 
 def _choose_bank(

@@ -44,6 +44,7 @@ class CatalogEntry:
         calibration: what the calibrator returned, opaque here.
         settings: coreset share, holdout share and seed of the build.
         counts: images and patches by role.
+        skipped: path and reason of each image that could not be decoded.
         versions: of the software that built it.
     """
 
@@ -59,6 +60,7 @@ class CatalogEntry:
     calibration: dict[str, Any]
     settings: dict[str, float]
     counts: dict[str, int]
+    skipped: list[list[str]]
     versions: dict[str, str]
     built_at: str
 

@@ -76,7 +76,8 @@ def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.I
     The colours mean the same for every image of a category: nothing below 0.7 times the
     threshold, full heat from 1.3 times the threshold on.
     """
-    heat = np.clip((values / threshold - 0.7) / 0.6, 0.0, 1.0)
+    # normal images that repeat those of the bank make a threshold of zero
+    heat = np.clip((values / max(threshold, 1e-12) - 0.7) / 0.6, 0.0, 1.0)
     colours = _palette()[(heat * 255).astype(np.uint8)]
     strength = (0.75 * np.sqrt(heat))[..., None]
     blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength

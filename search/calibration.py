@@ -82,8 +82,9 @@ class Calibration:
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
         """Inverse of ``to_payload``."""
+        # scores are float32; the embedded engine rounds the last bit of a double in a payload
         return cls(
-            tuple(float(s) for s in payload["scores"]),
+            tuple(float(np.float32(s)) for s in payload["scores"]),
             float(payload["alpha_reject"]),
             float(payload["alpha_review"]),
         )
@@ -105,7 +106,7 @@ def calibrate(
     alpha_reject: float | None = None,
     alpha_review: float | None = None,
 ) -> Calibration:
-    """Calibration from held-out normal ``scores`` (n,), n >= 1, finite.
+    """Calibration from held-out normal ``scores`` (n,), n >= 1, finite float32 values.
 
     Without a wish ``alpha_reject`` is the larger of 1 % and 1/(n + 1), the smallest that n
     supports, and ``alpha_review`` the larger of 5 % and 2/(n + 1).

@@ -220,7 +220,13 @@ class Inspector:
 
     @functools.cached_property
     def _bank(self) -> MemoryBank:
-        return read_bank(self.store, self.entry)
+        bank = read_bank(self.store, self.entry)
+        if not len(bank.vectors):
+            raise CategoryError(
+                f"revision {self.entry.revision} of category '{self.entry.category}' has been "
+                "replaced since it was opened. Open it again."
+            )
+        return bank
 
     @functools.cached_property
     def _index(self) -> ExactIndex:
@@ -292,7 +298,10 @@ def _neighbor(payload: Any, distance: float) -> Neighbor:
 
 
 def _upright(path: Path, prediction: Prediction) -> Image.Image:
-    pixels = load_image(path).pixels
+    try:
+        pixels = load_image(path).pixels
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     if pixels.size != (prediction.width, prediction.height):
         raise ImageError(f"{path}: changed since it was scored")
     return pixels

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
+from PIL import Image
 
 from backbones.base import SPECS
+from indexer.synthetic import write_dataset
 from ui.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -64,3 +67,20 @@ def test_every_backbone_has_its_row() -> None:
 def test_local_links_and_pictures_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_python_shown_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(
+        tmp_path / "parts", "grid", train=10, test_normal=1, test_defective=3, size=128, seed=3
+    )
+    (tmp_path / "new").mkdir()
+    defect = next((tmp_path / "parts" / "grid" / "test").glob("b*/*.png"))
+    shutil.copy(defect, tmp_path / "new" / "0001.png")
+    monkeypatch.chdir(tmp_path)
+    (shown,) = code_blocks("python")
+    exec(compile(shown, "README.md", "exec"), {})
+    assert capsys.readouterr().out.split()[0] in ("ok", "review", "reject")
+    with Image.open("why.png") as picture:
+        assert picture.width > picture.height

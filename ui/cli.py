@@ -62,7 +62,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def index(
-    dataset: Annotated[Path, typer.Argument(help="MVTec folder, folder of normal images, CSV.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="MVTec folder, folder of normal images, CSV.")
+    ],
     category: Category,
     backbone: BackboneName = None,
     weights: Weights = None,
@@ -129,7 +131,7 @@ def index(
 
 @app.command()
 def score(
-    paths: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or globs.")],
     category: Category,
     as_json: AsJson = False,
     csv_file: Annotated[
@@ -161,7 +163,7 @@ def score(
         maps.mkdir(parents=True, exist_ok=True)
     skipped = rejected = False
     used: set[str] = set()
-    with _open(settings) as opened, _csv_writer(csv_file) as write_row:
+    with _open_existing(settings) as opened, _csv_writer(csv_file) as write_row:
         inspector = Inspector(opened, category, backbone=backbone, weights=weights)
         with progress_bars() as on_progress:
             for done, outcome in enumerate(inspector.inspect_files(files), 1):
@@ -187,7 +189,7 @@ def score(
 
 @app.command()
 def similar(
-    image: Annotated[Path, typer.Argument(help="The query image.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The query image.")],
     category: Category,
     label: Annotated[str | None, typer.Option(help="normal or defective.")] = None,
     defect_type: Annotated[str | None, typer.Option(help="Only this defect type.")] = None,
@@ -205,7 +207,7 @@ def similar(
         raise typer.BadParameter(
             f"expected normal or defective, got '{label}'", param_hint="--label"
         )
-    with _open(_settings(store=store)) as opened:
+    with _open_existing(_settings(store=store)) as opened:
         inspector = Inspector(opened, category, backbone=backbone, weights=weights)
         neighbors = inspector.similar(image, top=top, label=label, defect_type=defect_type)
     fields = [
@@ -223,7 +225,7 @@ def similar(
 
 @app.command()
 def benchmark(
-    datasets: Annotated[list[Path], typer.Argument(help="Labelled data sets.")],
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET", help="Labelled data sets.")],
     backbone: Annotated[
         list[str] | None, typer.Option(help="A name from `vecspect backbones`; repeatable.")
     ] = None,
@@ -291,7 +293,9 @@ def benchmark(
 
 @app.command()
 def speed(
-    dataset: Annotated[Path, typer.Argument(help="A data set with test images.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A data set with test images.")
+    ],
     weights: Annotated[Path, typer.Option(help="Weight file, .safetensors or .pth.")],
     backbone: BackboneName = None,
     images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
@@ -334,7 +338,7 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
     from search.calibration import Calibration
     from ui.console import note, say, table
 
-    with _open(_settings(store=store)) as opened:
+    with _open_existing(_settings(store=store)) as opened:
         entries = read_catalog(opened)
         location = opened.location
     described: list[dict[str, Any]] = []
@@ -451,6 +455,16 @@ def _open(settings: Settings) -> VectorStore:
     return open_store(settings.store, api_key=key, prefer_grpc=settings.prefer_grpc)
 
 
+def _open_existing(settings: Settings) -> VectorStore:
+    """For commands that only read: a mistyped folder is named, not made."""
+    if "://" not in settings.store and not Path(settings.store).expanduser().is_dir():
+        raise VecspectError(
+            f"no store at {settings.store}. Name another with --store, or learn a category: "
+            "vecspect index DATASET --category NAME"
+        )
+    return _open(settings)
+
+
 def _weights_by_name(pairs: list[str]) -> dict[str, Path]:
     named = {}
     for pair in pairs:
@@ -535,14 +549,17 @@ def _csv_writer(file: Path | None) -> Iterator[Any]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
-        writer.writeheader()
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
+            writer.writeheader()
 
-        def write(fields: dict[str, Any]) -> None:
-            box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
-            evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
-            writer.writerow({"map": "", **fields, **dict(box), **evidence})
+            def write(fields: dict[str, Any]) -> None:
+                box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
+                evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
+                writer.writerow({"map": "", **fields, **dict(box), **evidence})
 
-        yield write
-    partial.replace(file)
+            yield write
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

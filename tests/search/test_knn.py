@@ -78,9 +78,7 @@ def test_tight_clusters_far_apart_find_their_nearest(
 
 @settings(deadline=None, max_examples=40)
 @given(seeds, sizes, dims)
-def test_bank_shifted_far_from_the_origin_finds_its_nearest(
-    seed: int, size: int, dim: int
-) -> None:
+def test_bank_shifted_far_from_the_origin_finds_its_nearest(seed: int, size: int, dim: int) -> None:
     offset = np.float32(1e3)
     assert_exact(
         offset + np.float32(1e-3) * normal(seed, size, dim),
@@ -114,9 +112,7 @@ def on_sphere(seed: int, size: int, dim: int, radius: float, jitter: float) -> F
 
 @settings(deadline=None, max_examples=60)
 @given(seeds, st.sampled_from([2, 70, 100]), st.integers(2, 8))
-def test_query_amid_equally_far_vectors_finds_its_nearest(
-    seed: int, dim: int, digits: int
-) -> None:
+def test_query_amid_equally_far_vectors_finds_its_nearest(seed: int, dim: int, digits: int) -> None:
     assert_exact(on_sphere(seed, 150, dim, 10.0, 10.0**-digits), normal(seed + 1, 10, dim) * 1e-3)
 
 

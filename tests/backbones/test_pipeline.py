@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from backbones import pipeline
+from backbones.base import Features, Precision, find_spec
+from backbones.errors import ImageError
+from backbones.images import LoadedImage, load_image
+from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.preprocess import to_input
+from backbones.registry import load_backbone
+
+
+class FakeBackbone:
+    """Implements `Backbone`: an image's only patch is its mean colour, its embedding the same."""
+
+    spec = replace(find_spec("compact"), input_size=16)
+    weights_file: Path | None = None
+    precision: Precision = "f32"
+    fingerprint = "fake"
+
+    def __init__(self, on_embed: Callable[[int], None] = lambda count: None) -> None:
+        self.batches: list[int] = []
+        self._on_embed = on_embed
+
+    def embed(self, inputs: NDArray[np.uint8]) -> Features:
+        self.batches.append(len(inputs))
+        self._on_embed(len(inputs))
+        colours = inputs.mean(axis=(1, 2), dtype=np.float32)
+        return Features(patches=colours[:, None, None, :], images=colours)
+
+
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Plain images whose red channel tells their number."""
+    paths = [folder / f"{number:03d}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (20 + number, 30), (number, 0, 0)).save(path)
+    return paths
+
+
+def test_features_come_in_the_order_of_the_files_with_the_skipped_among_them(
+    tmp_path: Path,
+) -> None:
+    paths = write_images(tmp_path, 11)
+    bad = {0, 3, 4, 10}
+    for number in bad:
+        paths[number].write_bytes(b"" if number == 0 else b"no image")
+    outcomes = list(embed_files(FakeBackbone(), paths, batch=3))
+    assert [outcome.path for outcome in outcomes] == paths
+    for number, outcome in enumerate(outcomes):
+        if number in bad:
+            assert isinstance(outcome, Skipped)
+            assert outcome.reason
+            assert "\n" not in outcome.reason
+        else:
+            assert isinstance(outcome, ImageFeatures)
+            assert outcome.image[0] == outcome.patches[0, 0, 0] == number
+            assert (outcome.width, outcome.height) == (20 + number, 30)
+
+
+def test_skipped_files_do_not_shrink_the_batches(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, 8)
+    paths[1].unlink()
+    paths[2].unlink()
+    backbone = FakeBackbone()
+    assert len(list(embed_files(backbone, paths, batch=3))) == 8
+    assert backbone.batches == [3, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7])
+def test_every_file_comes_out_once_whatever_the_batch(tmp_path: Path, count: int) -> None:
+    paths = write_images(tmp_path, count)
+    assert [outcome.path for outcome in embed_files(FakeBackbone(), paths, batch=3)] == paths
+
+
+def test_only_bad_files_are_all_skipped_without_a_batch(tmp_path: Path) -> None:
+    backbone = FakeBackbone()
+    outcomes = list(embed_files(backbone, [tmp_path / "a.png", tmp_path / "b.png"]))
+    assert [type(outcome) for outcome in outcomes] == [Skipped, Skipped]
+    assert backbone.batches == []
+
+
+class Counter:
+    """Stands in for `load_image` and counts the decoded images that no batch has used yet."""
+
+    def __init__(self) -> None:
+        self.now = self.most = self.loaded = 0
+        self._lock = threading.Lock()
+
+    def load(self, path: Path, *, size_hint: int | None = None) -> LoadedImage:
+        with self._lock:
+            self.now += 1
+            self.loaded += 1
+            self.most = max(self.most, self.now)
+        return load_image(path, size_hint=size_hint)
+
+    def used(self, count: int) -> None:
+        with self._lock:
+            self.now -= count
+
+
+def test_decoded_images_in_flight_are_at_most_two_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter()
+    monkeypatch.setattr(pipeline, "load_image", counter.load)
+    outcomes = list(embed_files(FakeBackbone(counter.used), write_images(tmp_path, 43), batch=4))
+    assert len(outcomes) == counter.loaded == 43
+    assert counter.now == 0
+    assert counter.most <= 2 * 4
+
+
+def test_files_behind_the_one_asked_for_are_not_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter()
+    monkeypatch.setattr(pipeline, "load_image", counter.load)
+    outcomes = embed_files(FakeBackbone(), write_images(tmp_path, 40), batch=4)
+    next(outcomes)
+    del outcomes
+    assert counter.loaded <= 2 * 4
+
+
+def test_defect_of_the_program_is_not_taken_for_a_bad_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path, *, size_hint: int | None = None) -> LoadedImage:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "load_image", load)
+    with pytest.raises(ZeroDivisionError):
+        list(embed_files(FakeBackbone(), write_images(tmp_path, 3)))
+
+
+def test_reason_is_that_of_the_image_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        load_image(tmp_path / "a.png")
+    assert list(embed_files(FakeBackbone(), [tmp_path / "a.png"])) == [
+        Skipped(tmp_path / "a.png", str(caught.value))
+    ]
+
+
+def test_features_are_those_of_the_backbone_on_single_images(tmp_path: Path) -> None:
+    backbone = load_backbone("compact", precision="f32")
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        noise = rng.integers(0, 256, (90 + 70 * number, 300, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+    for path, outcome in zip(paths, embed_files(backbone, paths, batch=2), strict=True):
+        assert isinstance(outcome, ImageFeatures)
+        size = backbone.spec.input_size
+        alone = backbone.embed(to_input(load_image(path, size_hint=size).pixels, size)[None])
+        tolerance = 1e-4 * float(np.abs(alone.patches).max())
+        np.testing.assert_allclose(outcome.patches, alone.patches[0], atol=tolerance)
+        np.testing.assert_allclose(outcome.image, alone.images[0], atol=tolerance)

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import huggingface_hub.utils
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backbones import registry, weights
+from backbones.base import SPECS, Backbone, BackboneSpec, find_spec
+from backbones.errors import BackboneError
+from backbones.registry import list_backbones, load_backbone
+from backbones.weights import load_state
+
+MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
+
+ROOT = Path(registry.__file__).parent.parent
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "timm", "torchvision", "safetensors.torch"):
+    sys.modules[name] = None  # importing it fails
+from pathlib import Path
+import numpy as np
+from backbones.registry import load_backbone
+backbone = load_backbone({arguments})
+features = backbone.embed(np.zeros((1, 256, 256, 3), dtype=np.uint8))
+print(backbone.fingerprint, *features.patches.shape, np.isfinite(features.patches).all())
+"""
+
+
+@pytest.fixture(scope="module")
+def weight_file(random_trunk: MakeTrunk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only: random weights for the network of `compact`."""
+    file = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    save_file(random_trunk(find_spec("compact")).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def filled_cache(weight_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Read only: a cache in which ``weight_file`` lies exported, and its fingerprint."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VECSPECT_CACHE", str(cache))
+        backbone = load_backbone("compact", weights=weight_file, precision="f32")
+    return cache, backbone.fingerprint
+
+
+@pytest.fixture
+def cache(
+    filled_cache: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, str]:
+    """A copy of ``filled_cache`` that is in force."""
+    folder = shutil.copytree(filled_cache[0], tmp_path / "cache")
+    monkeypatch.setenv("VECSPECT_CACHE", str(folder))
+    return folder, filled_cache[1]
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(*args: object) -> None:
+        raise AssertionError("exported a network that lies in the cache")
+
+    monkeypatch.setattr(registry, "export", export)
+
+
+def refusal(name: str, **options: Any) -> str:
+    with pytest.raises(BackboneError) as caught:
+        load_backbone(name, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def run_without_torch(arguments: str) -> list[str]:
+    """What a process prints that loads and runs a backbone and cannot import torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH.format(arguments=arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def features_of(backbone: Backbone) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(0)
+    size = backbone.spec.input_size
+    return backbone.embed(rng.integers(0, 256, (1, size, size, 3), dtype=np.uint8)).patches
+
+
+def test_unknown_name_is_refused_with_the_known_ones_and_the_nearest() -> None:
+    message = refusal("patchcore-resnet-18")
+    assert message.startswith("unknown backbone 'patchcore-resnet-18'. Known: compact, ")
+    assert all(spec.name in message for spec in SPECS)
+    assert message.endswith("Did you mean 'patchcore-resnet18'?")
+    assert "Did you mean" not in refusal("zzz")
+
+
+def test_missing_weight_file_is_named() -> None:
+    for name in ("compact", "patchcore-resnet18"):
+        message = refusal(name, weights=Path("/nowhere/w.safetensors"))
+        assert message == (
+            "no weight file at /nowhere/w.safetensors. Give --weights an existing file."
+        )
+
+
+def test_backbone_without_weights_of_its_own_asks_for_a_file() -> None:
+    assert "pass --weights FILE" in refusal("patchcore-resnet50-v1")
+
+
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle"])
+def test_weight_file_that_carries_code_is_refused_and_nothing_executed(
+    tmp_path: Path, form: str
+) -> None:
+    file, sprung = tmp_path / "w.pth", tmp_path / "sprung"
+    state = {"conv1.weight": torch.zeros(1), "extra": Trap(sprung)}
+    if form == "torch":
+        torch.save(state, file)
+    else:
+        file.write_bytes(pickle.dumps(state))
+    message = refusal("patchcore-resnet18", weights=file)
+    assert str(file) in message
+    assert not sprung.exists()
+    if form == "torch":
+        assert "holds more than tensors and was not loaded" in message
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_damaged_weight_file_is_refused_by_name(
+    tmp_path: Path, weight_file: Path, suffix: str, damage: str
+) -> None:
+    file = tmp_path / f"w{suffix}"
+    if suffix == ".pth":
+        torch.save(load_state(weight_file), file)
+    else:
+        shutil.copy(weight_file, file)
+    whole = file.read_bytes()
+    file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage])
+    message = refusal("compact", weights=file)
+    assert message.startswith(f"{file} ")
+    assert "safetensors" in message
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3)])
+def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    assert "does not hold a state dict" in refusal("compact", weights=tmp_path / "w.pt")
+
+
+def test_state_dict_within_a_checkpoint_is_found(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": {"w": torch.ones(2)}}, tmp_path / "w.pth")
+    assert load_state(tmp_path / "w.pth")["w"].tolist() == [1, 1]
+
+
+class Unreachable:
+    """A session of a hub that nobody can reach."""
+
+    def head(self, url: str, timeout: float) -> None:
+        raise ConnectionError(f"cannot resolve\n{url} within {timeout}")
+
+
+def test_unreachable_hub_is_one_line_that_names_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[object] = []
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a: tried.append(a))
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", Unreachable)
+    message = refusal("patchcore-resnet18")
+    assert "the weights of 'patchcore-resnet18' are not on this machine" in message
+    assert "timm/resnet18.tv_in1k" in message
+    assert "--weights FILE" in message
+    assert not tried, "the download itself would retry for half a minute"
+
+
+def test_second_load_needs_neither_torch_nor_the_weight_file(cache: tuple[Path, str]) -> None:
+    printed = run_without_torch(f"'compact', precision='f32', fingerprint='{cache[1]}'")
+    assert printed == [cache[1], "1", "32", "32", "384", "True"]
+
+
+def test_second_load_with_the_weight_file_needs_no_torch(
+    cache: tuple[Path, str], weight_file: Path
+) -> None:
+    printed = run_without_torch(f"'compact', weights=Path({str(weight_file)!r}), precision='f32'")
+    assert printed[0] == cache[1]
+
+
+def test_bundled_network_runs_without_torch() -> None:
+    printed = run_without_torch("'compact'")
+    assert printed[1:] == ["1", "32", "32", "384", "True"]
+
+
+def test_network_to_be_exported_says_that_it_needs_torch(
+    tmp_path: Path, weight_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECSPECT_CACHE", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "backbones.patchcore", raising=False)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    message = refusal("compact", weights=weight_file)
+    assert "backbone 'compact' needs torch and timm, which are not installed" in message
+
+
+@pytest.mark.usefixtures("no_export")
+def test_weights_are_known_by_their_content_not_by_their_path(
+    cache: tuple[Path, str], weight_file: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "other name.safetensors"
+    shutil.copy(weight_file, elsewhere)
+    backbone = load_backbone("compact", weights=elsewhere, precision="f32")
+    assert backbone.fingerprint == cache[1]
+    assert backbone.weights_file == elsewhere
+
+
+@pytest.mark.usefixtures("no_export")
+def test_fallback_weights_are_used_only_when_no_others_are_given(
+    cache: tuple[Path, str], weight_file: Path
+) -> None:
+    fallback = load_backbone("compact", fallback_weights=weight_file, precision="f32")
+    assert fallback.fingerprint == cache[1]
+    bundled = load_backbone("compact", fallback_weights=Path("/nowhere"), precision="f32")
+    assert bundled.fingerprint != cache[1]
+    assert bundled.weights_file is None
+
+
+def test_interrupted_export_is_done_again(
+    filled_cache: tuple[Path, str],
+    weight_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The .xml is written last: a .bin without one is what an interruption leaves."""
+    monkeypatch.setenv("VECSPECT_CACHE", str(tmp_path))
+    leftover = tmp_path / "networks" / f"{filled_cache[1]}.bin"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half a network")
+    again = load_backbone("compact", weights=weight_file, precision="f32")
+    monkeypatch.setenv("VECSPECT_CACHE", str(filled_cache[0]))
+    whole = load_backbone("compact", weights=weight_file, precision="f32")
+    assert np.array_equal(features_of(again), features_of(whole))
+    names = sorted(path.suffix for path in leftover.parent.iterdir())
+    assert names == [".bin", ".xml"], "nothing else is left behind"
+
+
+@pytest.mark.usefixtures("no_export")
+def test_damaged_network_in_the_cache_is_named_with_what_to_do(
+    cache: tuple[Path, str], weight_file: Path
+) -> None:
+    network = cache[0] / "networks" / f"{cache[1]}.xml"
+    network.write_text("<net")
+    message = refusal("compact", weights=weight_file, precision="f32")
+    assert str(network) in message
+    assert "Delete it and try again" in message
+
+
+def test_every_known_backbone_is_listed_in_order() -> None:
+    assert [entry.spec for entry in list_backbones()] == list(SPECS)
+
+
+@pytest.mark.parametrize(
+    ("torch_there", "weights_there", "hub", "file"),
+    [
+        (True, True, "cached", "needs --weights"),
+        (True, False, "needs the hub or --weights", "needs --weights"),
+        (False, True, "needs torch", "needs torch"),
+    ],
+)
+def test_list_tells_what_each_backbone_still_needs(
+    monkeypatch: pytest.MonkeyPatch, torch_there: bool, weights_there: bool, hub: str, file: str
+) -> None:
+    find = importlib.util.find_spec
+
+    def without_torch(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "torch" else find(name, package)
+
+    if not torch_there:
+        monkeypatch.setattr(importlib.util, "find_spec", without_torch)
+    found = "/hub/model.safetensors" if weights_there else None
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: found)
+    by_source = {"bundled": "bundled", "hub": hub, "file": file}
+    for entry in list_backbones():
+        assert entry.state == by_source[entry.spec.weights], entry.spec.name
+
+
+def test_weights_in_the_hubs_cache_are_used_without_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: "/hub/w.safetensors")
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", Unreachable)
+    spec = find_spec("patchcore-resnet18")
+    assert weights.hub_file(spec, download=True) == Path("/hub/w.safetensors")
