@@ -82,6 +82,12 @@ class ExactIndex:
             )
         if not np.isfinite(queries).all():
             raise _unusable("queries hold")
+        # one chunk a core, each with a single-threaded BLAS: every step runs in parallel, not the
+        # product alone, and no BLAS thread is left spinning when the network runs next
+        with _blas().limit(limits=1):
+            return self._search(queries)
+
+    def _search(self, queries: Float32) -> Nearest:
         centred = queries - self._mean
         squared = np.einsum("qd,qd->q", centred, centred)
         if squared.max(initial=0) > LARGEST_SQUARE:
@@ -95,10 +101,7 @@ class ExactIndex:
                 queries[part], short[part], squared[part]
             )
 
-        # one chunk a core, each with a single-threaded BLAS: every step runs in parallel, not the
-        # product alone, and no BLAS thread is left spinning when the network runs next
-        with _blas().limit(limits=1):
-            list(_workers().map(fill, _parts(len(queries), len(self._bank))))
+        list(_workers().map(fill, _parts(len(queries), len(self._bank))))
         return Nearest(np.sqrt(best), indices)
 
     def _search_chunk(
