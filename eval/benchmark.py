@@ -125,12 +125,14 @@ def run_benchmark(
     brute_force: bool = False,
     on_progress: Progress = lambda stage, done, total: None,
     on_skipped: Callable[[Skipped], None] = lambda skipped: None,
+    on_report: Callable[[BenchmarkResult], object] = lambda so_far: None,
 ) -> BenchmarkResult:
     """Every data set with every backbone, each learnt from scratch in a throw-away store.
 
     Args:
         weights: local weight files by backbone name.
         brute_force: also score with every normal patch and no coreset, as a rival.
+        on_report: called with all reports so far whenever one is ready, to keep them.
     """
     settings = settings or BenchmarkSettings()
     reports = []
@@ -172,6 +174,7 @@ def run_benchmark(
             for skipped in dict.fromkeys((*build.skipped, *evaluation.skipped)):
                 on_skipped(skipped)
             reports.append(evaluation.report)
+            on_report(benchmark_result(reports))
     return benchmark_result(reports)
 
 

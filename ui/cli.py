@@ -280,6 +280,7 @@ def benchmark(
             brute_force=brute_force,
             on_progress=on_progress,
             on_skipped=skipped.append,
+            on_report=lambda so_far: write_report(so_far, out),
         )
     report = write_report(result, out)
     summary = summary_table(result)
