@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import mimetypes
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from scipy.stats import betabinom
 
 from eval.metrics import Rate
 from eval.plots import roc_figure, score_figure, to_svg
@@ -70,15 +72,22 @@ def false_reject_sentence(report: CategoryReport) -> str:
         f"{requested}; {rate.successes} of {rate.n} normal test images were, "
         f"{percent_text(rate.value)} (95 % interval {interval_text(rate)})."
     )
-    low, high = rate.interval
-    if low > alpha:
+    # the threshold is itself drawn with the calibration images: among images drawn alike, the
+    # number rejected is beta-binomial (Vovk 2012, conditional validity), wider than binomial
+    rank = math.floor(alpha * (report.n_calibration + 1) + 1e-9)
+    if not 1 <= rank <= report.n_calibration:
+        return observed
+    drawn_alike = betabinom(rate.n, rank, report.n_calibration + 1 - rank)
+    if drawn_alike.sf(rate.successes - 1) < 0.025:
         return (
-            f"{observed} That is more than requested and beyond chance: the test images differ "
-            "from the calibration images."
+            f"{observed} That is more than requested and beyond the chance of drawing the "
+            "calibration images: the test images differ from them."
         )
-    if high < alpha:
+    if drawn_alike.cdf(rate.successes) < 0.025:
         return f"{observed} That is fewer than requested, beyond chance."
-    return f"{observed} The request lies within the interval: no sign that it was missed."
+    return (
+        f"{observed} That agrees with the request, given {report.n_calibration} calibration images."
+    )
 
 
 def recall_sentence(report: CategoryReport) -> str:
