@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import mimetypes
 import re
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from eval.metrics import Rate
 from eval.plots import roc_figure, score_figure, to_svg
 from eval.results import BenchmarkResult, CategoryReport, HeatmapRef
 from eval.summary import COLUMNS, NONE, csv_text, interval_text, percent_text, summary_table
+from search.calibration import conformal_rank
 
 MOST_CURVES = 8  # more in one picture cannot be told apart
 
@@ -74,7 +74,7 @@ def false_reject_sentence(report: CategoryReport) -> str:
     )
     # the threshold is itself drawn with the calibration images: among images drawn alike, the
     # number rejected is beta-binomial (Vovk 2012, conditional validity), wider than binomial
-    rank = math.floor(alpha * (report.n_calibration + 1) + 1e-9)
+    rank = conformal_rank(alpha, report.n_calibration)
     if not 1 <= rank <= report.n_calibration:
         return observed
     drawn_alike = betabinom(rate.n, rank, report.n_calibration + 1 - rank)

@@ -90,9 +90,13 @@ class Calibration:
         )
 
     def _threshold(self, alpha: float) -> float:
-        # p <= alpha allows at most floor(alpha (n + 1)) - 1 calibration scores at or above
-        rank = math.floor(alpha * (self.n + 1) + _ROUNDING)
-        return self.scores[self.n - rank]
+        # p <= alpha allows at most rank - 1 calibration scores at or above
+        return self.scores[self.n - conformal_rank(alpha, self.n)]
+
+
+def conformal_rank(alpha: float, n: int) -> int:
+    """Which of n calibration scores, from the top, is the threshold of ``alpha``; 0 for none."""
+    return math.floor(alpha * (n + 1) + _ROUNDING)
 
 
 def images_needed(alpha: float) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import json
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +13,6 @@ import typer
 from backbones.errors import VecspectError
 
 if TYPE_CHECKING:
-    from indexer.build import BuildReport
     from indexer.settings import Settings
     from indexer.store import VectorStore
     from search.inspector import Inspector, Prediction
@@ -85,6 +81,7 @@ def index(
     from indexer.dataset import read_dataset
     from search.calibration import ConformalCalibrator, change_levels
     from ui.console import note, note_skipped, progress_bars, say
+    from ui.output import describe_build, describe_levels
 
     settings = _settings(
         store=store,
@@ -118,9 +115,9 @@ def index(
         entry = build.entry
         if not build.changed:
             entry = change_levels(opened, entry, alpha_reject=levels[0], alpha_review=levels[1])
-    for line in _describe_build(build, levels_changed=entry != build.entry):
+    for line in describe_build(build, levels_changed=entry != build.entry):
         say(line)
-    say(_describe_levels(entry.calibration, settings.holdout))
+    say(describe_levels(entry.calibration, settings.holdout))
     for path in build.duplicates:
         note(f"left out {path}: same bytes as another image of the data set")
     for skipped in build.skipped:
@@ -156,6 +153,7 @@ def score(
     from indexer.dataset import expand_paths
     from search.inspector import Inspector
     from ui.console import note_skipped, progress_bars, say
+    from ui.output import csv_writer, describe_prediction
 
     settings = _settings(store=store)
     files = expand_paths(paths)
@@ -163,7 +161,7 @@ def score(
         maps.mkdir(parents=True, exist_ok=True)
     skipped = rejected = False
     used: set[str] = set()
-    with _open_existing(settings) as opened, _csv_writer(csv_file) as write_row:
+    with _open_existing(settings) as opened, csv_writer(csv_file) as write_row:
         inspector = Inspector(opened, category, backbone=backbone, weights=weights)
         with progress_bars() as on_progress:
             for done, outcome in enumerate(inspector.inspect_files(files), 1):
@@ -180,7 +178,7 @@ def score(
                 if as_json:
                     say(json.dumps(fields))
                 elif not csv_file:
-                    say(_describe_prediction(outcome))
+                    say(describe_prediction(outcome))
     if rejected and fail_on_anomaly:
         raise typer.Exit(ANOMALY)
     if skipped:
@@ -480,49 +478,6 @@ def _weights_by_name(pairs: list[str]) -> dict[str, Path]:
     return named
 
 
-def _describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]:
-    entry = build.entry
-    name = f"{entry.category} ({entry.backbone})"
-    if not build.changed:
-        yield f"{name}: nothing changed, revision {entry.revision} stands." + (
-            " The levels were changed." if levels_changed else ""
-        )
-        return
-    counts = entry.counts
-    yield (
-        f"{name}: learnt as revision {entry.revision} in {sum(build.seconds.values()):.1f} s: "
-        f"{counts['bank_patches']} patches of {counts['bank_images']} normal images, "
-        f"{counts['calibration_images']} more calibrate, {counts['test_images']} in the library."
-    )
-
-
-def _describe_levels(payload: dict[str, Any], holdout: float) -> str:
-    from search.calibration import DEFAULT_REJECT, Calibration, images_needed
-
-    calibration = Calibration.from_payload(payload)
-    line = (
-        f"reject above {calibration.threshold:.4g}: at most {calibration.alpha_reject:.2%} of "
-        f"normal parts; review above {calibration.review_threshold:.4g}: at most "
-        f"{calibration.alpha_review:.2%}."
-    )
-    missing = images_needed(DEFAULT_REJECT) - calibration.n
-    if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
-        line += (
-            f"\n{calibration.n} calibration images support no less than "
-            f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} takes {missing} more "
-            f"(about {round(missing / holdout)} more normal images at --holdout {holdout:g})."
-        )
-    return line
-
-
-def _describe_prediction(prediction: Prediction) -> str:
-    box = prediction.box
-    return (
-        f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
-        f"worst at x={box.x} y={box.y} {box.width}x{box.height}  {prediction.path}"
-    )
-
-
 def _write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:
     """Save the picture under the image's name; a repeated name gets a number."""
     name, number = prediction.path.stem, 1
@@ -533,34 +488,3 @@ def _write_map(inspector: Inspector, prediction: Prediction, folder: Path, used:
     file = folder / f"{name}.png"
     inspector.explain(prediction).save(file)
     return file
-
-
-CSV_COLUMNS = (
-    "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
-    "box_x", "box_y", "box_width", "box_height",
-    "evidence_distance", "evidence_image_id", "evidence_path", "revision", "map",
-)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _csv_writer(file: Path | None) -> Iterator[Any]:
-    """A function that writes one prediction's fields as a row; does nothing without a file."""
-    if file is None:
-        yield lambda fields: None
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-
-            def write(fields: dict[str, Any]) -> None:
-                box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
-                evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
-                writer.writerow({"map": "", **fields, **dict(box), **evidence})
-
-            yield write
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

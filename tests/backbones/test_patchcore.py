@@ -19,7 +19,7 @@ Float64 = NDArray[np.float64]
 
 MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
 
-SMALL = [find_spec("compact"), find_spec("patchcore-resnet18")]
+SMALL = [find_spec(name) for name in ("compact", "patchcore-resnet18", "patchcore-wide_resnet50_2")]
 
 
 def pixels(count: int = 2, size: int = 64) -> torch.Tensor:

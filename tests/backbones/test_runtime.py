@@ -22,7 +22,12 @@ MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
 
 SMALL = [
     replace(find_spec(name), input_size=64)
-    for name in ("compact", "patchcore-resnet18", "patchcore-resnet50-v1")
+    for name in (
+        "compact",
+        "patchcore-resnet18",
+        "patchcore-resnet50-v1",
+        "patchcore-wide_resnet50_2",
+    )
 ]
 
 

@@ -26,7 +26,7 @@ from indexer.dataset import read_dataset
 from indexer.schema import find_entry, write_entry
 from indexer.store import open_store
 from indexer.synthetic import write_dataset
-from ui import cli
+from ui import cli, output
 
 ROOT = Path(__file__).parents[2]
 MAIN = "from ui.cli import main; main()"
@@ -207,7 +207,7 @@ def test_score_writes_a_csv_file_of_the_same_results(vecspect: Vecspect, dataset
     assert [path.name for path in Path("out").iterdir()] == ["results.csv"]
     with Path("out/results.csv").open(newline="", encoding="utf-8") as stream:
         header, *rows = csv.reader(stream)
-    assert tuple(header) == cli.CSV_COLUMNS
+    assert tuple(header) == output.CSV_COLUMNS
     assert len(rows) == 10
     for row, fields in zip(rows, ended.json_lines, strict=True):
         cells = dict(zip(header, row, strict=True))
