@@ -1,4 +1,4 @@
-"""What a backbone is: its description, its output, and the registry of known ones.
+"""What a backbone is: its description, its output and the protocol that all of them follow.
 
 A backbone turns images into patch embeddings and an image embedding. It knows
 nothing of categories, stores or thresholds.
@@ -6,7 +6,6 @@ nothing of categories, stores or thresholds.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,9 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import BackboneError
+from backbones.preprocess import MEAN, STD, Geometry
 
 Float32 = NDArray[np.float32]
-Precision = Literal["f32", "bf16"]
+Family = Literal["patchcore", "pdn", "vit", "vgg"]
+Precision = Literal["f32", "bf16", "int8"]
+Device = Literal["cpu", "cuda"]
+
+PDN_BORDER = 16
+"""Input pixels on each side that no cell of an unpadded PDN has its centre in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,88 +31,99 @@ class BackboneSpec:
 
     Attributes:
         name: the word users type.
-        architecture: the timm network.
-        layers: timm feature indices whose maps are concatenated (2 = stride 8).
-        input_size: height and width in pixels of the square the image is resized to.
-        stride: input pixels per patch cell.
-        patch_dim: length of a patch embedding; the image embedding has the same length.
+        family: which head makes embeddings of the network's maps: ``patchcore`` (any CNN),
+            ``vit`` (any vision transformer), ``pdn`` (EfficientAD's teacher), ``vgg`` (one
+            embedding an image, no patches).
+        architecture: the timm network; ``small`` or ``medium`` for a PDN.
+        dim: length of a patch embedding and of the image embedding.
         parameters: millions of weights up to the last layer used.
         weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (only ``--weights``).
-        hub_tag: timm's pretrained tag.
         licence: of the weights at that source.
+        hub_tag: timm's pretrained tag.
+        layers: timm feature indices whose maps are concatenated (of a CNN, 2 is stride 8; of a
+            transformer, the number of the block).
+        input_size: height and width in pixels of the square the image is resized to.
+        crop: side in pixels of the centre of that square which alone is seen; 0 for all of it.
+        stride: input pixels per patch cell.
         stride_in_1x1: bottleneck blocks stride in their first 1x1 convolution (He et al. 2016,
             Keras), not in the 3x3 one (torchvision, timm).
+        padding: a PDN pads its maps with zeros, so that its cells cover the whole image.
+        mean, std: of RGB in [0, 1], taken off inside the network's graph.
     """
 
     name: str
     architecture: str
-    patch_dim: int
+    dim: int
     parameters: float
     weights: Literal["bundled", "hub", "file"]
     licence: str
+    family: Family = "patchcore"
     hub_tag: str = ""
     layers: tuple[int, ...] = (2, 3)
     input_size: int = 256
+    crop: int = 0
     stride: int = 8
     stride_in_1x1: bool = False
+    padding: bool = True
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+    def __post_init__(self) -> None:
+        side, name = self.side, f"backbone '{self.name}'"
+        if self.crop and not (0 < self.crop <= self.input_size):
+            raise BackboneError(
+                f"--crop {self.crop} does not lie within the input of {self.input_size} px."
+            )
+        if (self.input_size - side) % 2:
+            raise BackboneError(f"--crop {self.crop} has no centre in {self.input_size} px.")
+        if side <= 0 or side % self.stride or self.grid < 1:
+            raise BackboneError(
+                f"{name} takes an input side that is a multiple of {self.stride} px, got {side}. "
+                f"Try --input-size {max(1, round(side / self.stride)) * self.stride}."
+            )
+
+    @property
+    def level(self) -> Literal["patch", "image"]:
+        """Whether it gives patch embeddings, or one embedding an image that scores by itself."""
+        return "image" if self.family == "vgg" else "patch"
+
+    @property
+    def side(self) -> int:
+        """Height and width in pixels of what the network takes."""
+        return self.crop or self.input_size
+
+    @property
+    def inset(self) -> int:
+        """Pixels at each border of the input square that no patch cell covers."""
+        unpadded = self.family == "pdn" and not self.padding
+        return (self.input_size - self.side) // 2 + (PDN_BORDER if unpadded else 0)
 
     @property
     def grid(self) -> int:
-        """Rows (and columns) of the patch grid."""
-        return self.input_size // self.stride
+        """Rows (and columns) of the patch grid; an image-level backbone has one cell."""
+        return 1 if self.level == "image" else (self.input_size - 2 * self.inset) // self.stride
 
+    @property
+    def patches(self) -> str:
+        """What it yields of patches, in words: ``32x32x384``, or ``none``."""
+        return "none" if self.level == "image" else f"{self.grid}x{self.grid}x{self.dim}"
 
-SPECS: tuple[BackboneSpec, ...] = (
-    BackboneSpec(
-        name="compact",
-        architecture="resnet10t",
-        patch_dim=384,
-        parameters=1.2,
-        weights="bundled",
-        licence="see backbones/assets/README.md",
-    ),
-    BackboneSpec(
-        name="patchcore-resnet18",
-        architecture="resnet18",
-        patch_dim=384,
-        parameters=2.8,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence="BSD-3-Clause (torchvision)",
-    ),
-    BackboneSpec(
-        name="patchcore-resnet50",
-        architecture="resnet50",
-        patch_dim=1536,
-        parameters=8.5,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence="BSD-3-Clause (torchvision)",
-    ),
-    BackboneSpec(
-        name="patchcore-resnet50-v1",
-        architecture="resnet50",
-        patch_dim=1536,
-        parameters=8.5,
-        weights="file",
-        licence="that of your file",
-        stride_in_1x1=True,
-    ),
-    BackboneSpec(
-        name="patchcore-wide_resnet50_2",
-        architecture="wide_resnet50_2",
-        patch_dim=1536,
-        parameters=24.9,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence="BSD-3-Clause (torchvision)",
-    ),
-)
+    @property
+    def normalised(self) -> bool:
+        """Whether a category normalises the channels over its normal images (EfficientAD)."""
+        return self.family == "pdn"
+
+    def geometry(self, width: int, height: int) -> Geometry:
+        """Where the patch cells lie in an image of ``width`` x ``height`` pixels."""
+        return Geometry(width, height, self.grid, self.grid, self.input_size, self.inset)
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Embeddings of N images: ``patches`` (N, H, W, D) and ``images`` (N, E), both float32."""
+    """Embeddings of N images: ``patches`` (N, H, W, D) and ``images`` (N, D), both float32.
+
+    Of an image-level backbone H and W are 1 and the patch is the image embedding.
+    """
 
     patches: Float32
     images: Float32
@@ -120,7 +136,7 @@ class Features:
             )
         if self.images.ndim != 2 or self.images.dtype != np.float32:
             raise ValueError(
-                "images must be float32 with shape (N, E), "
+                "images must be float32 with shape (N, D), "
                 f"got {self.images.dtype} {self.images.shape}"
             )
         if len(self.patches) != len(self.images):
@@ -138,8 +154,8 @@ class Backbone(Protocol):
         """What fixes the features, apart from the weights."""
 
     @property
-    def weights_file(self) -> Path | None:
-        """The file given by the user, so that another process can load the same network."""
+    def source(self) -> Path | None:
+        """The weight file or exported folder it was loaded from, for another process to find."""
 
     @property
     def precision(self) -> Precision:
@@ -150,15 +166,30 @@ class Backbone(Protocol):
         """Hash of everything that changes the features: weights, layers, size, precision."""
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) RGB images at the spec's input size (`to_input` makes them)."""
+        """Features of (N, S, S, 3) RGB images, S the spec's ``side`` (`to_input` makes them)."""
 
 
-def find_spec(name: str) -> BackboneSpec:
-    """The spec called ``name``; BackboneError with the nearest known name otherwise."""
-    for spec in SPECS:
-        if spec.name == name:
-            return spec
-    known = [spec.name for spec in SPECS]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    raise BackboneError(f"unknown backbone '{name}'. Known: {', '.join(known)}.{hint}")
+class ChannelNormalised:
+    """A `Backbone` whose channels have mean 0 and deviation 1 over a category's normal images.
+
+    Batzner et al., "EfficientAD", WACV 2024, section 3.2: the teacher's channels differ in scale,
+    and a distance would be that of the few loudest ones.
+
+    Args:
+        mean, std: (D,) float32, of the patches of the normal images.
+    """
+
+    def __init__(self, backbone: Backbone, mean: Float32, std: Float32) -> None:
+        self._backbone = backbone
+        self._mean, self._std = mean, std
+        self.spec = backbone.spec
+        self.source = backbone.source
+        self.precision = backbone.precision
+        self.fingerprint = backbone.fingerprint
+
+    def embed(self, inputs: NDArray[np.uint8]) -> Features:
+        """Features of (N, S, S, 3) images, normalised."""
+        features = self._backbone.embed(inputs)
+        return Features(
+            (features.patches - self._mean) / self._std, (features.images - self._mean) / self._std
+        )

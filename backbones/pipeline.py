@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.base import Backbone, Float32
+from backbones.base import Backbone, BackboneSpec, Float32
 from backbones.errors import ImageError
 from backbones.images import load_image
 from backbones.preprocess import to_input
@@ -57,9 +57,8 @@ def embed_files(
 
     At most ``2 * batch`` decoded images are held, whatever the number of files.
     """
-    size = backbone.spec.input_size
     waiting: deque[_Decoded | Skipped] = deque()
-    for item in _decode(paths, size, ahead=batch):
+    for item in _decode(paths, backbone.spec, ahead=batch):
         waiting.append(item)
         if sum(isinstance(w, _Decoded) for w in waiting) == batch:
             yield from _embed(backbone, waiting)
@@ -67,12 +66,12 @@ def embed_files(
     yield from _embed(backbone, waiting)
 
 
-def _decode(paths: Iterable[Path], size: int, ahead: int) -> Iterator[_Decoded | Skipped]:
+def _decode(paths: Iterable[Path], spec: BackboneSpec, ahead: int) -> Iterator[_Decoded | Skipped]:
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
         pending: deque[Future[_Decoded | Skipped]] = deque()
         try:
             for path in paths:
-                pending.append(pool.submit(_decode_one, path, size))
+                pending.append(pool.submit(_decode_one, path, spec))
                 if len(pending) >= ahead:
                     yield pending.popleft().result()
             while pending:
@@ -82,12 +81,13 @@ def _decode(paths: Iterable[Path], size: int, ahead: int) -> Iterator[_Decoded |
                 future.cancel()
 
 
-def _decode_one(path: Path, size: int) -> _Decoded | Skipped:
+def _decode_one(path: Path, spec: BackboneSpec) -> _Decoded | Skipped:
     try:
-        loaded = load_image(path, size_hint=size)
+        loaded = load_image(path, size_hint=spec.input_size)
     except ImageError as error:
         return Skipped(path, str(error))
-    return _Decoded(path, loaded.width, loaded.height, to_input(loaded.pixels, size))
+    pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
+    return _Decoded(path, loaded.width, loaded.height, pixels)
 
 
 def _embed(

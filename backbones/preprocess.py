@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,16 @@ STD = (0.229, 0.224, 0.225)
 """ImageNet statistics of RGB in [0, 1]; applied inside the network's graph."""
 
 
-def to_input(pixels: Image.Image, size: int) -> NDArray[np.uint8]:
+def to_input(pixels: Image.Image, size: int, crop: int = 0) -> NDArray[np.uint8]:
     """Resize an RGB image of any shape to the square (size, size, 3) the network takes.
 
-    The whole image is kept: a crop would hide the border of a part.
+    With ``crop``, only the centre (crop, crop, 3) of that square.
     """
     if pixels.size != (size, size):
         pixels = pixels.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    if crop:
+        inset = (size - crop) // 2
+        pixels = pixels.crop((inset, inset, inset + crop, inset + crop))
     return np.asarray(pixels)
 
 
@@ -39,26 +43,39 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The map between an image of ``width`` x ``height`` pixels and its patch cells."""
+    """The map between an image of ``width`` x ``height`` pixels and its patch cells.
+
+    Attributes:
+        input_size: side in pixels of the square the image is resized to.
+        inset: pixels at each border of that square which no cell covers.
+    """
 
     width: int
     height: int
     rows: int
     cols: int
+    input_size: int = 1
+    inset: int = 0
 
     def cell_box(self, row: int, col: int) -> Box:
-        """The pixels a patch cell stands for; the boxes of all cells tile the image."""
-        left, right = col * self.width // self.cols, (col + 1) * self.width // self.cols
-        top, bottom = row * self.height // self.rows, (row + 1) * self.height // self.rows
+        """The pixels a patch cell stands for; the boxes of all cells tile what is covered."""
+        left, right = self._edge(col, self.cols, self.width)
+        top, bottom = self._edge(row, self.rows, self.height)
         return Box(left, top, max(1, right - left), max(1, bottom - top))
 
     def cell_at(self, x: float, y: float) -> tuple[int, int]:
         """(row, col) of the cell whose box holds pixel (x, y); outside points go to the border."""
-        col = np.searchsorted(_edges(self.width, self.cols), x, side="right") - 1
-        row = np.searchsorted(_edges(self.height, self.rows), y, side="right") - 1
-        return int(np.clip(row, 0, self.rows - 1)), int(np.clip(col, 0, self.cols - 1))
+        lefts = [self._edge(col, self.cols, self.width)[0] for col in range(self.cols)]
+        tops = [self._edge(row, self.rows, self.height)[0] for row in range(self.rows)]
+        col = bisect.bisect_right(lefts, x) - 1
+        row = bisect.bisect_right(tops, y) - 1
+        return max(row, 0), max(col, 0)
 
-
-def _edges(length: int, cells: int) -> NDArray[np.int64]:
-    """Left edge in pixels of each cell along one side."""
-    return np.arange(cells, dtype=np.int64) * length // cells
+    def _edge(self, cell: int, cells: int, length: int) -> tuple[int, int]:
+        """First pixel of a cell along one side, and of the next one."""
+        covered = self.input_size - 2 * self.inset
+        first, after = (
+            (self.inset * cells + i * covered) * length // (self.input_size * cells)
+            for i in (cell, cell + 1)
+        )
+        return first, after

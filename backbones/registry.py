@@ -1,21 +1,30 @@
-"""Turns a name into a network ready to run."""
+"""Turns a name, or the folder of an exported network, into a network ready to run."""
 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from backbones.base import SPECS, Backbone, BackboneSpec, Precision, find_spec
+from backbones.base import Backbone, BackboneSpec, Device, Precision
+from backbones.card import Card, read_card
 from backbones.errors import BackboneError
 from backbones.runtime import (
     OpenVinoBackbone,
-    cache_folder,
+    cached_network,
     export,
     fingerprint_of,
+    is_whole,
     native_precision,
 )
-from backbones.weights import TORCH_MISSING, bundled_network, hub_file, load_state, sha256_of
+from backbones.specs import SPECS, find_spec
+from backbones.weights import bundled_network, hub_file, load_state, sha256_of, torch_needed
+
+NETWORK, CARD = "network.xml", "network.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +46,172 @@ def load_backbone(
     *,
     weights: Path | None = None,
     precision: Precision | None = None,
-    fingerprint: str | None = None,
-    fallback_weights: Path | None = None,
+    device: Device = "cpu",
+    input_size: int | None = None,
+    crop: int | None = None,
+    padding: bool | None = None,
+    images: Sequence[Path] = (),
 ) -> Backbone:
     """The network called ``name``, exported and compiled if need be.
 
     Args:
-        name: one of ``list_backbones()``.
+        name: one of ``list_backbones()``, ``timm:NAME[:layers]``, or a folder that
+            ``export_backbone`` wrote.
         weights: local file to use in place of the bundled or hub weights.
-        precision: ``f32`` or ``bf16``; the CPU's faster one by default.
-        fingerprint: what a category was indexed with. If that very network lies exported in
-            the cache, it is used without looking for weights.
-        fallback_weights: file to use, if it is still there, when ``weights`` is not given.
+        precision: on the CPU ``f32``, ``bf16`` (the default where the CPU is faster with it) or
+            ``int8``.
+        device: ``cuda`` runs torch there, in half precision where that keeps the features.
+        input_size, crop, padding: in place of those of the spec.
+        images: normal images of the category, on which ``int8`` is calibrated.
 
     Raises:
         BackboneError: unknown name, no or wrong weights, torch missing where it is needed.
     """
-    spec = find_spec(name)
-    precision = precision or native_precision()
-    if fingerprint and weights is None and (cached := _cached(fingerprint)).is_file():
-        return OpenVinoBackbone(spec, cached, precision, fingerprint)
-    if weights is None and fallback_weights and fallback_weights.is_file():
-        weights = fallback_weights
+    if folder := exported_folder(name):
+        if weights or input_size or crop or padding is not None or device == "cuda":
+            raise BackboneError(
+                f"{name} is an exported network: --weights, --input-size, --crop, --no-padding and "
+                "--device cuda are for making one."
+            )
+        return _quantized_if(load_exported(folder, precision), precision, images)
+    wishes: dict[str, Any] = {"input_size": input_size, "crop": crop, "padding": padding}
+    changes = {field: value for field, value in wishes.items() if value is not None}
+    spec = replace(find_spec(name), **changes)
+    return load_network(spec, weights=weights, precision=precision, device=device, images=images)
+
+
+def load_network(
+    spec: BackboneSpec,
+    *,
+    weights: Path | None = None,
+    precision: Precision | None = None,
+    device: Device = "cpu",
+    images: Sequence[Path] = (),
+    fingerprint: str | None = None,
+    fallback: Path | None = None,
+) -> Backbone:
+    """The network of ``spec``; see ``load_backbone``.
+
+    Args:
+        fingerprint: what a category was indexed with. If that very network lies exported in
+            the cache, it is used without looking for weights.
+        fallback: weight file or exported folder to use, if still there, without ``weights``.
+    """
+    if fingerprint and weights is None and device == "cpu":
+        network = cached_network(fingerprint)
+        if is_whole(network):
+            return _from_card(network, network.with_suffix(".json"), precision)
+        if fallback and (fallback / CARD).is_file():
+            return load_exported(fallback, precision)
+    if weights is None and fallback and fallback.is_file():
+        weights = fallback
     if spec.weights == "bundled" and weights is None:
-        network = bundled_network(spec)
-        digest = sha256_of(network.with_suffix(".bin"))
-        return OpenVinoBackbone(spec, network, precision, fingerprint_of(spec, digest, precision))
+        return _quantized_if(_bundled(spec, precision, device), precision, images)
     file = weights or _default_file(spec)
     if not file.is_file():
         raise BackboneError(f"no weight file at {file}. Give --weights an existing file.")
-    fingerprint = fingerprint_of(spec, sha256_of(file), precision)
-    network = _cached(fingerprint)
-    if not network.is_file():
-        _export_file(spec, file, network)
-    backbone = OpenVinoBackbone(spec, network, precision, fingerprint)
-    backbone.weights_file = file.resolve()
+    if device == "cuda":
+        if precision not in (None, "f32"):
+            raise BackboneError(
+                f"--device cuda has a precision of its own: leave out --precision {precision}."
+            )
+        with torch_needed(spec.name):
+            from backbones.torch_runtime import TorchBackbone
+        return TorchBackbone(spec, file, device)
+    digest = sha256_of(file)
+    chosen = "f32" if precision == "int8" else precision or native_precision()
+    network = cached_network(fingerprint_of(spec, digest, chosen))
+    if not is_whole(network):
+        with torch_needed(spec.name):
+            from backbones.networks import build_network
+        export(build_network(spec, load_state(file)), spec, network, digest)
+    backbone = OpenVinoBackbone(spec, network, chosen, digest, source=file.resolve())
+    return _quantized_if(backbone, precision, images)
+
+
+def exported_folder(name: str) -> Path | None:
+    """The folder that ``name`` is, unless it is a backbone's."""
+    known = name in {spec.name for spec in SPECS}
+    return None if known or not Path(name).is_dir() else Path(name)
+
+
+def load_exported(folder: Path, precision: Precision | None = None) -> OpenVinoBackbone:
+    """The network that ``export_backbone`` wrote to ``folder``; needs neither torch nor weights.
+
+    Raises:
+        BackboneError: no such network, or its files do not belong together.
+    """
+    card, network = read_card(folder / CARD), folder / NETWORK
+    weights = network.with_suffix(".bin")
+    if not (network.is_file() and weights.is_file()):
+        raise BackboneError(f"{folder} lacks {NETWORK} or {weights.name}. Export it again.")
+    if sha256_of(weights) != card.network_sha256:
+        raise BackboneError(f"{weights} is not the one that {CARD} tells of. Export it again.")
+    backbone = _from_card(network, folder / CARD, precision)
+    backbone.source = folder.resolve()
     return backbone
 
 
-def _cached(fingerprint: str) -> Path:
-    return cache_folder() / f"{fingerprint}.xml"
+def export_backbone(backbone: Backbone, folder: Path) -> None:
+    """Copy the network of ``backbone`` and its card to ``folder``, for a machine without torch."""
+    if not isinstance(backbone, OpenVinoBackbone):
+        raise BackboneError("only a network that runs on the CPU can be exported: leave --device.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        partial = Path(temporary) / NETWORK
+        for suffix in (".bin", ".xml"):
+            shutil.copyfile(backbone.network.with_suffix(suffix), partial.with_suffix(suffix))
+        Card(
+            backbone.spec,
+            backbone.weights_sha256,
+            "int8" if backbone.precision == "int8" else "f32",
+            sha256_of(partial.with_suffix(".bin")),
+        ).write(partial.with_suffix(".json"))
+        for file in (partial.with_suffix(".bin"), partial.with_suffix(".json"), partial):
+            file.replace(folder / file.name)
+
+
+def _from_card(network: Path, card_file: Path, precision: Precision | None) -> OpenVinoBackbone:
+    card = read_card(card_file)
+    if card.precision == "int8":
+        if precision not in (None, "int8"):
+            raise BackboneError(
+                f"{network.parent} holds an int8 network: leave out --precision {precision}."
+            )
+        chosen: Precision = "int8"
+    else:
+        chosen = precision if precision in ("f32", "bf16") else native_precision()
+    return OpenVinoBackbone(card.spec, network, chosen, card.weights_sha256)
+
+
+def _bundled(spec: BackboneSpec, precision: Precision | None, device: Device) -> OpenVinoBackbone:
+    if device == "cuda":
+        raise BackboneError(
+            f"the bundled '{spec.name}' runs on the CPU: leave --device, or give --weights FILE."
+        )
+    if spec != find_spec(spec.name):
+        raise BackboneError(
+            f"the bundled '{spec.name}' has a fixed input: give --weights FILE with --input-size "
+            "or --crop, or leave them."
+        )
+    network = bundled_network(spec)
+    chosen = "f32" if precision == "int8" else precision or native_precision()
+    return OpenVinoBackbone(spec, network, chosen, sha256_of(network.with_suffix(".bin")))
+
+
+def _quantized_if(
+    backbone: OpenVinoBackbone, precision: Precision | None, images: Sequence[Path]
+) -> OpenVinoBackbone:
+    if precision != "int8" or backbone.precision == "int8":
+        return backbone
+    if not images:
+        raise BackboneError(
+            "int8 is calibrated on normal images of the category: use --precision int8 with "
+            "`vecspect index`, `benchmark` or `export --images`."
+        )
+    from backbones.quantize import quantized
+
+    return quantized(backbone, images)
 
 
 def _default_file(spec: BackboneSpec) -> Path:
@@ -87,16 +222,6 @@ def _default_file(spec: BackboneSpec) -> Path:
     file = hub_file(spec, download=True)
     assert file is not None
     return file
-
-
-def _export_file(spec: BackboneSpec, file: Path, network: Path) -> None:
-    try:
-        from backbones.patchcore import build_trunk, load_weights
-    except ImportError as error:
-        raise BackboneError(f"backbone '{spec.name}' {TORCH_MISSING}") from error
-    trunk = build_trunk(spec)
-    load_weights(trunk, load_state(file), spec)
-    export(trunk, spec, network)
 
 
 def _state(spec: BackboneSpec) -> str:

@@ -7,6 +7,7 @@ and later runs need neither torch nor the weight file.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -22,14 +23,15 @@ import platformdirs
 from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec, Features, Precision
+from backbones.card import Card
 from backbones.errors import BackboneError
-from backbones.preprocess import MEAN, STD
+from backbones.weights import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 GRAPH_VERSION = 1
-"""Raise it when preprocessing or the PatchCore head changes: the features then differ."""
+"""Raise it when preprocessing or a head changes: the features then differ."""
 
 PARITY_TOLERANCE = 1e-3
 """Largest error of the exported network in f32 against torch, relative to the largest feature."""
@@ -39,6 +41,16 @@ def cache_folder() -> Path:
     """Exported networks; may be deleted at any time."""
     root = os.environ.get("VECSPECT_CACHE") or platformdirs.user_cache_dir("vecspect")
     return Path(root) / "networks"
+
+
+def cached_network(fingerprint: str) -> Path:
+    """Where the cache keeps a network (.xml), be it there or not."""
+    return cache_folder() / f"{fingerprint}.xml"
+
+
+def is_whole(network: Path) -> bool:
+    """Whether a network and its card lie there; they are written in one step, .xml last."""
+    return network.is_file() and network.with_suffix(".json").is_file()
 
 
 @functools.cache
@@ -53,8 +65,11 @@ def native_precision() -> Precision:
 
 
 def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision) -> str:
-    """Hash of what fixes the features: same on every machine, blind to names and paths."""
-    parts = {
+    """Hash of what fixes the features: same on every machine, blind to names and paths.
+
+    What stands at its default is left out, so that a new option voids no category.
+    """
+    parts: dict[str, Any] = {
         "architecture": spec.architecture,
         "layers": spec.layers,
         "input_size": spec.input_size,
@@ -63,19 +78,38 @@ def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision
         "precision": precision,
         "graph": GRAPH_VERSION,
     }
+    defaults = {f.name: f.default for f in dataclasses.fields(BackboneSpec)}
+    for name in ("family", "crop", "padding", "mean", "std"):
+        value = getattr(spec, name)
+        if value != defaults[name]:
+            parts[name] = value
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class OpenVinoBackbone:
-    """A compiled network; implements ``Backbone``. Not safe for calls from several threads."""
+    """A compiled network; implements ``Backbone``. Not safe for calls from several threads.
+
+    Args:
+        network: the .xml file.
+        weights_sha256: of what the network was made from.
+        source: where it came from, if a user gave it.
+    """
 
     def __init__(
-        self, spec: BackboneSpec, network: Path, precision: Precision, fingerprint: str
+        self,
+        spec: BackboneSpec,
+        network: Path,
+        precision: Precision,
+        weights_sha256: str,
+        *,
+        source: Path | None = None,
     ) -> None:
         self.spec = spec
+        self.network = network
         self.precision = precision
-        self.fingerprint = fingerprint
-        self.weights_file: Path | None = None
+        self.weights_sha256 = weights_sha256
+        self.source = source
+        self.fingerprint = fingerprint_of(spec, weights_sha256, precision)
         try:
             self._compiled = compile_network(network, precision)
         except RuntimeError as error:
@@ -84,7 +118,7 @@ class OpenVinoBackbone:
             ) from error
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) RGB images at the spec's input size."""
+        """Features of (N, S, S, 3) RGB images, S the spec's ``side``."""
         patches, embeddings = self._compiled(inputs, share_inputs=True).to_tuple()
         return Features(patches=patches, images=embeddings)
 
@@ -92,69 +126,79 @@ class OpenVinoBackbone:
 def compile_network(network: Path | ov.Model, precision: Precision) -> ov.CompiledModel:
     """Compile for one process with a batch of any size.
 
-    The latency hint is the faster one for batches too: it gives every core to one batch.
+    The latency hint is the faster one for batches too: it gives every core to one batch. What a
+    quantised network leaves in floating point runs in f32.
     """
+    hint = "f32" if precision == "int8" else precision
     return ov.Core().compile_model(
-        network, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        network, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     )
 
 
-def export(trunk: nn.Module, spec: BackboneSpec, target: Path, *, half: bool = False) -> None:
-    """Write ``trunk`` with normalisation and PatchCore head as IR, after a parity check in f32.
+def export(
+    network: nn.Module, spec: BackboneSpec, target: Path, weights_sha256: str, *, half: bool = False
+) -> None:
+    """Write ``network`` (of ``build_network``) as IR, after a parity check in f32.
 
-    The file appears under ``target`` whole or not at all. ``half`` stores the weights as fp16.
+    ``target`` (.xml), .bin and the card (.json) appear whole or not at all. ``half`` stores the
+    weights as fp16.
+
+    Raises:
+        BackboneError: OpenVINO cannot take the network, or computes something else.
     """
     import torch
 
-    network = build_graph(trunk)
-    example = torch.randint(
-        0,
-        256,
-        (2, spec.input_size, spec.input_size, 3),
-        dtype=torch.uint8,
-        generator=torch.Generator().manual_seed(0),
-    )
+    from backbones.networks import Graph, example_pixels
+
+    graph = Graph(network, spec)
+    example = example_pixels(spec)
     batch = torch.export.Dim("batch", min=1, max=1024)
-    with _quiet():
-        program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
-        model = ov.convert_model(program)
-    model.reshape([-1, spec.input_size, spec.input_size, 3])
-    with torch.inference_mode():
-        expected = [t.numpy() for t in network(example)]
-    error = parity_error(compile_network(model, "f32"), example.numpy(), expected)
-    if not error <= PARITY_TOLERANCE:
+    with _quiet(), torch.inference_mode():
+        expected = [t.numpy() for t in graph(example)]
+        try:
+            program = torch.export.export(graph, (example,), dynamic_shapes=({0: batch},))
+            model = ov.convert_model(program)
+        except Exception as error:  # torch.export and the converter have errors of their own
+            raise BackboneError(
+                f"'{spec.name}' cannot be exported ({type(error).__name__}): its network does "
+                "something that OpenVINO or torch.export do not support. Choose another."
+            ) from error
+    model.reshape([-1, spec.side, spec.side, 3])
+    grid = (spec.grid, spec.grid, spec.dim)
+    if expected[0].shape[1:] != grid:
         raise BackboneError(
-            f"OpenVINO and torch disagree on '{spec.name}' by {error:.1e} "
+            f"'{spec.name}' gives patches of shape {expected[0].shape[1:]}, expected {grid}: its "
+            "maps do not halve as timm says. Choose other layers or another input size."
+        )
+    difference = parity_error(compile_network(model, "f32"), example.numpy(), expected)
+    if not difference <= PARITY_TOLERANCE:
+        raise BackboneError(
+            f"OpenVINO and torch disagree on '{spec.name}' by {difference:.1e} "
             f"(allowed {PARITY_TOLERANCE:.0e}): not exported. Please report this network."
         )
+    save(model, spec, target, weights_sha256, "f32", half=half)
+
+
+def save(
+    model: ov.Model,
+    spec: BackboneSpec,
+    target: Path,
+    weights_sha256: str,
+    precision: Precision,
+    *,
+    half: bool = False,
+) -> None:
+    """Write the IR and its card, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         partial = Path(folder) / target.name
         ov.save_model(model, partial, compress_to_fp16=half)
-        # the .xml goes last: its presence says that both are there
-        for suffix in (".bin", ".xml"):
+        network_sha256 = sha256_of(partial.with_suffix(".bin"))
+        card = Card(spec, weights_sha256, precision, network_sha256)
+        card.write(partial.with_suffix(".json"))
+        # the .xml goes last: its presence says that all are there
+        for suffix in (".bin", ".json", ".xml"):
             partial.with_suffix(suffix).replace(target.with_suffix(suffix))
-
-
-def build_graph(trunk: nn.Module) -> nn.Module:
-    """(N, S, S, 3) uint8 pixels -> patches (N, H, W, D), image embeddings (N, D); torch."""
-    import torch
-
-    from backbones.patchcore import PatchCoreNetwork
-
-    class Graph(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = PatchCoreNetwork(trunk)
-            self.mean = torch.nn.Buffer(torch.tensor(MEAN) * 255)
-            self.std = torch.nn.Buffer(torch.tensor(STD) * 255)
-
-        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            normalised = (pixels.float() - self.mean) / self.std
-            patches, images = self.network(normalised.permute(0, 3, 1, 2))
-            return patches, images
-
-    return Graph().eval()
 
 
 def parity_error(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,15 @@ TORCH_MISSING = (
     "needs torch and timm, which are not installed: `make test` or "
     "`pip install -e '.[torch]'` installs them; --backbone compact does without."
 )
+
+
+@contextlib.contextmanager
+def torch_needed(what: str) -> Iterator[None]:
+    """An import that fails in this block says that ``what`` needs torch."""
+    try:
+        yield
+    except ImportError as error:
+        raise BackboneError(f"backbone '{what}' {TORCH_MISSING}") from error
 
 
 def sha256_of(path: Path) -> str:

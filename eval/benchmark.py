@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.base import Backbone, Precision
+from backbones.base import Backbone, Device, Precision
 from backbones.errors import ImageError
 from backbones.pipeline import Skipped
 from backbones.registry import load_backbone
@@ -31,7 +31,8 @@ from eval.results import (
     summarise,
 )
 from indexer.build import BuildReport, Progress, build_index
-from indexer.dataset import DatasetError, ImageRecord, read_dataset
+from indexer.dataset import DatasetError, ImageRecord, normal_images, read_dataset
+from indexer.schema import with_channels
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector, Prediction
@@ -42,7 +43,7 @@ BRUTE_FORCE = "image AUROC, brute force over all normal patches"
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSettings:
-    """How each category is learnt; see ``build_index`` and ``calibrate``."""
+    """How each category is learnt; see ``build_index``, ``calibrate`` and ``load_backbone``."""
 
     coreset: float = 0.1
     holdout: float = 0.2
@@ -50,6 +51,10 @@ class BenchmarkSettings:
     alpha_reject: float | None = None
     alpha_review: float | None = None
     precision: Precision | None = None
+    device: Device = "cpu"
+    input_size: int | None = None
+    crop: int | None = None
+    padding: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +110,14 @@ def evaluate(
         versions=entry.versions,
         heatmaps=tuple(_pictures(inspector, scored, out)),
     )
-    if brute_force:
-        normal = [record.path for record in records if record.split == "train"]
-        run = replace(run, baseline=_brute_force(backbone, normal, scored, on_progress))
+    patches = entry.spec.level == "patch"
+    if brute_force and patches:
+        rival = BruteForce(with_channels(backbone, entry), normal_images(records))
+        run = replace(run, baseline=_brute_force(rival, scored, on_progress))
     images = [result for _, _, result in scored]
-    return Evaluation(summarise(run, images, _pixel_metrics(scored)), tuple(skipped))
+    return Evaluation(
+        summarise(run, images, _pixel_metrics(scored) if patches else None), tuple(skipped)
+    )
 
 
 _Scored = tuple[ImageRecord, Prediction, ImageResult]
@@ -137,14 +145,19 @@ def run_benchmark(
     settings = settings or BenchmarkSettings()
     reports = []
     for name in backbones:
-        backbone = load_backbone(
-            name,
-            weights=(weights or {}).get(name),
-            precision=settings.precision,
-        )
         for dataset in datasets:
             records = read_dataset(dataset)
             category = dataset.resolve().stem
+            backbone = load_backbone(
+                name,
+                weights=(weights or {}).get(name),
+                precision=settings.precision,
+                device=settings.device,
+                input_size=settings.input_size,
+                crop=settings.crop,
+                padding=settings.padding,
+                images=normal_images(records),
+            )
             with (
                 tempfile.TemporaryDirectory(prefix="vecspect-") as folder,
                 open_store(folder) as store,
@@ -271,10 +284,9 @@ def _pictures(inspector: Inspector, scored: Sequence[_Scored], out: Path) -> Ite
 
 
 def _brute_force(
-    backbone: Backbone, normal: Sequence[Path], scored: Sequence[_Scored], on_progress: Progress
+    rival: BruteForce, scored: Sequence[_Scored], on_progress: Progress
 ) -> dict[str, float]:
     on_progress("brute force", 0, len(scored))
-    rival = BruteForce(backbone, normal)
     # the memory bank is a subset of these patches, so its distances are upper bounds
     scores = rival.scores(
         [record.path for record, _, _ in scored],

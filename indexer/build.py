@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,21 +15,23 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.weights import sha256_of
 from indexer.coreset import greedy_k_center, project
 from indexer.dataset import DatasetError, ImageRecord
+from indexer.plan import Item, all_unusable, build_key, plan
 from indexer.schema import (
     CatalogEntry,
     LibraryImage,
     MemoryBank,
     bank_collection,
     check_category,
+    collections_of,
     create_collections,
     image_id,
     image_point,
     images_collection,
     patch_point,
     read_catalog,
+    with_channels,
     write_entry,
 )
 from indexer.store import Not, VectorStore
@@ -48,8 +47,14 @@ class Calibrator(Protocol):
     def check(self, images: int) -> None:
         """Raise if this many held-out images cannot support what is asked of them."""
 
-    def scorer(self, bank: MemoryBank) -> Callable[[Float32], float]:
-        """A function from the patches (H, W, D) of an image to its score."""
+    def scorer(
+        self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
+    ) -> Callable[[ImageFeatures], float]:
+        """A function from an image's features to its score.
+
+        The bank's images lie in the store under the entry's revision; of an image-level backbone
+        they are the bank, and ``bank`` is empty.
+        """
 
     def calibrate(self, scores: Sequence[float]) -> dict[str, Any]:
         """What the catalog keeps of the held-out images' scores; raises like ``check``."""
@@ -64,15 +69,6 @@ class BuildReport:
     skipped: tuple[Skipped, ...] = ()
     duplicates: tuple[Path, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A readable, unique file of the data set and its role: ``bank``, ``calibration``, ``test``."""
-
-    record: ImageRecord
-    sha256: str
-    role: str
 
 
 def build_index(
@@ -107,11 +103,13 @@ def build_index(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
-    items, skipped, duplicates = _plan(records, holdout, seed, on_progress)
+    items, skipped, duplicates = plan(
+        records, holdout, seed, lambda done, total: on_progress("reading", done, total)
+    )
     n_calibration = sum(item.role == "calibration" for item in items)
     calibrator.check(n_calibration)
     settings = {"coreset": coreset, "holdout": holdout, "seed": seed}
-    key = _build_key(items, backbone.fingerprint, settings)
+    key = build_key(items, backbone.fingerprint, settings)
     current = _current(store, category, backbone.spec.name)
     clock.stop("reading")
     if current and current.build_key == key:
@@ -124,11 +122,11 @@ def build_index(
         backbone=backbone.spec.name,
         fingerprint=backbone.fingerprint,
         precision=backbone.precision,
-        weights_file=str(backbone.weights_file) if backbone.weights_file else None,
+        source=str(backbone.source) if backbone.source else None,
         revision=current.revision + 1 if current else 1,
         build_key=key,
-        grid=(backbone.spec.grid, backbone.spec.grid),
-        patch_dim=backbone.spec.patch_dim,
+        spec=backbone.spec,
+        channels={},
         calibration={},
         settings=settings,
         counts={},
@@ -136,21 +134,27 @@ def build_index(
         versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
         built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    create_collections(store, category, entry.backbone, entry.patch_dim)
+    create_collections(store, entry)
     _delete_other_revisions(store, entry, keep=current.revision if current else 0)
 
     undecoded: list[Skipped] = []
     images, patches = _embed_training(items, entry, backbone, undecoded, on_progress)
+    if entry.spec.normalised:
+        entry = replace(entry, channels=_normalise_channels(images, patches))
+        backbone = with_channels(backbone, entry)
     clock.stop("embedding")
     bank, bank_cells = _choose_bank(images, patches, entry, on_progress)
     del patches
     clock.stop("coreset")
 
-    score = calibrator.scorer(bank)
+    # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
+    library = images_collection(category, entry.backbone)
+    store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
+    score = calibrator.scorer(store, entry, bank)
     held_out = _embed_scored(items, entry, backbone, score, undecoded, on_progress)
     scores = [im.score for im, _ in held_out if im.split == "calibration" and im.score is not None]
     if not scores:
-        raise _all_unusable(items, "calibration", undecoded)
+        raise all_unusable(items, "calibration", undecoded)
     skipped += undecoded
     entry = replace(
         entry,
@@ -166,24 +170,22 @@ def build_index(
     clock.stop("calibration")
 
     on_progress("writing", 0, len(bank.vectors))
-    store.upsert(
-        bank_collection(category, entry.backbone),
-        (
-            patch_point(entry, images[i][0], int(row), int(col), vector)
-            for (i, row, col), vector in zip(bank_cells, bank.vectors, strict=True)
-        ),
-    )
-    store.upsert(
-        images_collection(category, entry.backbone),
-        (image_point(entry, im, vector, entry.built_at) for im, vector in [*images, *held_out]),
-    )
-    store.flush(bank_collection(category, entry.backbone))
-    store.flush(images_collection(category, entry.backbone))
+    store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in held_out))
+    if len(bank.vectors):
+        store.upsert(
+            bank_collection(category, entry.backbone),
+            (
+                patch_point(entry, images[i][0], int(row), int(col), vector)
+                for (i, row, col), vector in zip(bank_cells, bank.vectors, strict=True)
+            ),
+        )
+    for collection in collections_of(entry):
+        store.flush(collection)
     write_entry(store, entry)
     on_progress("writing", len(bank.vectors), len(bank.vectors))
     _delete_other_revisions(store, entry, keep=entry.revision)
-    for name in (bank_collection, images_collection):
-        store.optimize(name(category, entry.backbone))
+    for collection in collections_of(entry):
+        store.optimize(collection)
     clock.stop("writing")
     return BuildReport(entry, True, tuple(skipped), tuple(duplicates), seconds)
 
@@ -209,57 +211,6 @@ def _check_share(name: str, value: float, *, upper_included: bool) -> None:
         )
 
 
-def _plan(
-    records: Sequence[ImageRecord], holdout: float, seed: int, on_progress: Progress
-) -> tuple[list[_Item], list[Skipped], list[Path]]:
-    """Hash the files, drop the unreadable and the repeated, and give each its role."""
-    skipped: list[Skipped] = []
-    duplicates: list[Path] = []
-    first: dict[str, ImageRecord] = {}
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(_hash_or_reason, (record.path for record in records))
-        for done, (record, outcome) in enumerate(zip(records, hashes, strict=True), 1):
-            on_progress("reading", done, len(records))
-            if isinstance(outcome, Skipped):
-                skipped.append(outcome)
-            elif outcome in first:
-                duplicates.append(record.path)
-            else:
-                first[outcome] = record
-    # sorted by content: the split does not change when files are renamed
-    normal = sorted(h for h, r in first.items() if r.split == "train")
-    if len(normal) < 2:
-        raise DatasetError(
-            f"learning needs at least 2 different normal training images (one for the memory bank, "
-            f"one to calibrate), got {len(normal)}. Add normal images."
-        )
-    n_held_out = min(len(normal) - 1, max(1, round(holdout * len(normal))))
-    order = np.random.default_rng(seed).permutation(len(normal))
-    held_out = {normal[i] for i in order[:n_held_out]}
-    items = [
-        _Item(r, h, "test" if r.split == "test" else "calibration" if h in held_out else "bank")
-        for h, r in first.items()
-    ]
-    return items, skipped, duplicates
-
-
-def _hash_or_reason(path: Path) -> str | Skipped:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        return Skipped(path, f"cannot be read: {error.strerror}")
-
-
-def _build_key(items: Sequence[_Item], fingerprint: str, settings: dict[str, float]) -> str:
-    """Hash of everything a build depends on."""
-    files = [
-        [i.sha256, i.record.label, i.record.defect_type, i.role, str(i.record.path.resolve())]
-        for i in items
-    ]
-    text = json.dumps([sorted(files), fingerprint, settings])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry | None:
     return next(
         (e for e in read_catalog(store) if (e.category, e.backbone) == (category, backbone)), None
@@ -269,14 +220,13 @@ def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry |
 def _delete_other_revisions(store: VectorStore, entry: CatalogEntry, keep: int) -> None:
     """Remove what an interrupted build or the revision before left behind."""
     others = {"revision": Not(keep)}
-    for name in (bank_collection, images_collection):
-        collection = name(entry.category, entry.backbone)
+    for collection in collections_of(entry):
         if store.count(collection, others):
             store.delete(collection, others)
 
 
 def _embed_training(
-    items: Sequence[_Item],
+    items: Sequence[Item],
     entry: CatalogEntry,
     backbone: Backbone,
     skipped: list[Skipped],
@@ -284,25 +234,32 @@ def _embed_training(
 ) -> tuple[list[tuple[LibraryImage, Float32]], Float32]:
     """Library entries of the bank's images and their patches (N, H, W, D)."""
     chosen = [item for item in items if item.role == "bank"]
-    rows, cols = entry.grid
+    grid = entry.spec.grid
     # one allocation, filled in place: the largest array of a build is never copied
-    patches = np.empty((len(chosen), rows, cols, entry.patch_dim), dtype=np.float32)
+    patches = np.empty((len(chosen), grid, grid, entry.spec.dim), dtype=np.float32)
     images: list[tuple[LibraryImage, Float32]] = []
     for item, features in _embed(chosen, backbone, skipped, "embedding", on_progress):
         patches[len(images)] = features.patches
         images.append((_library_image(item, features, entry, None), features.image))
     if not images:
-        raise _all_unusable(items, "bank", skipped)
+        raise all_unusable(items, "bank", skipped)
     return images, patches[: len(images)]
 
 
-def _all_unusable(items: Sequence[_Item], role: str, skipped: Sequence[Skipped]) -> DatasetError:
-    paths = {item.record.path for item in items if item.role == role}
-    first = next(item for item in skipped if item.path in paths)
-    return DatasetError(
-        f"none of the {len(paths)} normal images for the {role} can be used; the first: "
-        f"{first.path}: {first.reason}"
-    )
+def _normalise_channels(
+    images: list[tuple[LibraryImage, Float32]], patches: Float32
+) -> dict[str, list[float]]:
+    """Give each channel mean 0 and deviation 1 over the patches, in place; say what was taken."""
+    flat = patches.reshape(-1, patches.shape[-1])
+    mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+    flat -= mean
+    std = np.sqrt(np.einsum("nd,nd->d", flat, flat, dtype=np.float64) / len(flat))
+    std = np.maximum(std, 1e-6).astype(np.float32)
+    flat /= std
+    for _, embedding in images:
+        embedding -= mean
+        embedding /= std
+    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def _choose_bank(
@@ -312,6 +269,11 @@ def _choose_bank(
     on_progress: Progress,
 ) -> tuple[MemoryBank, NDArray[np.int64]]:
     """The coreset as a memory bank, and (image, row, col) of each of its patches."""
+    if entry.spec.level == "image":
+        nothing = np.zeros((0, entry.spec.dim), np.float32)
+        return MemoryBank(nothing, np.zeros(0, np.str_), np.zeros((0, 2), np.int32)), np.zeros(
+            (0, 3), np.int64
+        )
     count, rows, cols, dim = patches.shape
     flat = patches.reshape(-1, dim)
     seed = int(entry.settings["seed"])
@@ -328,28 +290,28 @@ def _choose_bank(
 
 
 def _embed_scored(
-    items: Sequence[_Item],
+    items: Sequence[Item],
     entry: CatalogEntry,
     backbone: Backbone,
-    score: Callable[[Float32], float],
+    score: Callable[[ImageFeatures], float],
     skipped: list[Skipped],
     on_progress: Progress,
 ) -> list[tuple[LibraryImage, Float32]]:
     """Library entries, with scores, of the images outside the bank; patches are not kept."""
     chosen = [item for item in items if item.role != "bank"]
     return [
-        (_library_image(item, features, entry, score(features.patches)), features.image)
+        (_library_image(item, features, entry, score(features)), features.image)
         for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress)
     ]
 
 
 def _embed(
-    items: Sequence[_Item],
+    items: Sequence[Item],
     backbone: Backbone,
     skipped: list[Skipped],
     stage: str,
     on_progress: Progress,
-) -> Iterator[tuple[_Item, ImageFeatures]]:
+) -> Iterator[tuple[Item, ImageFeatures]]:
     outcomes = embed_files(backbone, [item.record.path for item in items])
     for done, (item, outcome) in enumerate(zip(items, outcomes, strict=True), 1):
         on_progress(stage, done, len(items))
@@ -360,7 +322,7 @@ def _embed(
 
 
 def _library_image(
-    item: _Item, features: ImageFeatures, entry: CatalogEntry, score: float | None
+    item: Item, features: ImageFeatures, entry: CatalogEntry, score: float | None
 ) -> LibraryImage:
     record = item.record
     return LibraryImage(

@@ -63,6 +63,11 @@ class ImageRecord:
             raise ValueError("a defective image belongs to split 'test', got 'train'")
 
 
+def normal_images(records: Iterable[ImageRecord]) -> list[Path]:
+    """The files a category is learnt from."""
+    return [record.path for record in records if record.split == "train"]
+
+
 def read_dataset(path: Path | str) -> list[ImageRecord]:
     """List the images of a CSV file, an MVTec folder, a folder of label folders or of images.
 

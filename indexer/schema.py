@@ -8,6 +8,7 @@ before or the one after, never a mixture, even if the writer is killed.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.base import Backbone, BackboneSpec, ChannelNormalised, Precision
+from backbones.card import spec_from_dict, spec_to_dict
 from backbones.errors import VecspectError
 from indexer.store import Hit, Point, VectorParams, VectorStore, read_matrix
 
@@ -38,11 +41,13 @@ class CatalogEntry:
 
     Attributes:
         fingerprint: of the backbone the category was indexed with.
-        weights_file: where the weights lay at index time; a hint, the fingerprint decides.
+        source: weight file or exported network of index time; a hint, the fingerprint decides.
         revision: grows by one with every change.
         build_key: hash of all inputs of the build, to recognise a repeated one.
         calibration: what the calibrator returned, opaque here.
         settings: coreset share, holdout share and seed of the build.
+        spec: of the backbone, so that its network can be made again.
+        channels: ``mean`` and ``std`` (D,) of a backbone that a category normalises, else empty.
         counts: images and patches by role.
         skipped: path and reason of each image that could not be decoded.
         versions: of the software that built it.
@@ -51,12 +56,12 @@ class CatalogEntry:
     category: str
     backbone: str
     fingerprint: str
-    precision: str
-    weights_file: str | None
+    precision: Precision
+    source: str | None
     revision: int
     build_key: str
-    grid: tuple[int, int]
-    patch_dim: int
+    spec: BackboneSpec
+    channels: dict[str, list[float]]
     calibration: dict[str, Any]
     settings: dict[str, float]
     counts: dict[str, int]
@@ -117,13 +122,21 @@ def check_category(category: str) -> str:
 
 
 def bank_collection(category: str, backbone: str) -> str:
-    """Collection of the memory-bank patches."""
-    return f"{category}--{backbone}--bank"
+    """Collection of the memory-bank patches; an image-level backbone has none."""
+    return f"{category}--{_as_part(backbone)}--bank"
 
 
 def images_collection(category: str, backbone: str) -> str:
     """Collection of the image library."""
-    return f"{category}--{backbone}--images"
+    return f"{category}--{_as_part(backbone)}--images"
+
+
+def collections_of(entry: CatalogEntry) -> list[str]:
+    """Every collection of a category but the catalog."""
+    names = (entry.category, entry.backbone)
+    if entry.spec.level == "image":
+        return [images_collection(*names)]
+    return [bank_collection(*names), images_collection(*names)]
 
 
 def image_id(category: str, backbone: str, sha256: str) -> str:
@@ -157,16 +170,18 @@ def library_image(payload: Mapping[str, Any]) -> LibraryImage:
     return LibraryImage(**{name: payload[name] for name in LibraryImage.__slots__})
 
 
-def create_collections(store: VectorStore, category: str, backbone: str, dim: int) -> None:
+def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
     """Make the collections of a category where they are missing."""
     create_catalog(store)
+    names, dim = (entry.category, entry.backbone), entry.spec.dim
+    if entry.spec.level == "patch":
+        store.create_collection(
+            bank_collection(*names),
+            {PATCH: VectorParams(dim, "euclid", indexed=False)},
+            {"image_id": "keyword", "revision": "integer"},
+        )
     store.create_collection(
-        bank_collection(category, backbone),
-        {PATCH: VectorParams(dim, "euclid", indexed=False)},
-        {"image_id": "keyword", "revision": "integer"},
-    )
-    store.create_collection(
-        images_collection(category, backbone),
+        images_collection(*names),
         {WHOLE: VectorParams(dim, "cosine", indexed=True)},
         {
             "image_id": "keyword",
@@ -192,7 +207,9 @@ def write_entry(store: VectorStore, entry: CatalogEntry) -> None:
     point = Point(
         id=_uuid(entry.category, entry.backbone),
         vectors={},
-        payload={name: getattr(entry, name) for name in CatalogEntry.__slots__},
+        # text: the embedded engine rounds the last bit of a double, and the fingerprint needs it
+        payload={name: getattr(entry, name) for name in CatalogEntry.__slots__}
+        | {"spec": json.dumps(spec_to_dict(entry.spec))},
     )
     store.upsert(CATALOG, [point])
     store.flush(CATALOG)
@@ -216,7 +233,10 @@ def find_entry(store: VectorStore, category: str, backbone: str | None = None) -
             f"no category '{category}' in {store.location} (known: {known}). "
             f"Learn it: vecspect index DATASET --category {category}"
         )
-    chosen = [e for e in of_category if backbone in (None, e.backbone)]
+    # timm:NAME stands for timm:NAME:layers
+    chosen = [
+        e for e in of_category if backbone in (None, e.backbone, e.backbone.rpartition(":")[0])
+    ]
     if len(chosen) == 1:
         return chosen[0]
     indexed = ", ".join(e.backbone for e in of_category)
@@ -269,9 +289,26 @@ def similar_images(
 
 
 def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
+    if missing := [name for name in CatalogEntry.__slots__ if name not in payload]:
+        raise CategoryError(
+            f"the catalog was written by another version of vecspect (it lacks '{missing[0]}'). "
+            "Name a new store with --store and index again."
+        )
     values = {name: payload[name] for name in CatalogEntry.__slots__}
-    rows, cols = values["grid"]
-    return CatalogEntry(**{**values, "grid": (int(rows), int(cols))})
+    return CatalogEntry(**{**values, "spec": spec_from_dict(json.loads(values["spec"]))})
+
+
+def _as_part(backbone: str) -> str:
+    """A backbone's name as part of a collection's, where only letters, digits, ., _, - may be."""
+    return backbone.replace(":", ".").replace(",", "_")
+
+
+def with_channels(backbone: Backbone, entry: CatalogEntry) -> Backbone:
+    """``backbone`` as the category uses it: with the channels normalised, if it does so."""
+    if not entry.channels:
+        return backbone
+    mean, std = (np.array(entry.channels[name], np.float32) for name in ("mean", "std"))
+    return ChannelNormalised(backbone, mean, std)
 
 
 def _uuid(*parts: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -14,6 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from backbones.base import Device, Precision
 from backbones.errors import VecspectError
 
 CONFIG_FILE = Path("qdrant.yaml")
@@ -45,7 +46,11 @@ class Settings(BaseSettings):
     prefer_grpc: bool = True
     backbone: str = "compact"
     weights: Path | None = None
-    precision: Literal["f32", "bf16"] | None = None
+    precision: Precision | None = None
+    device: Device = "cpu"
+    input_size: int | None = None
+    crop: int | None = None
+    padding: bool | None = None
     coreset: float = 0.1
     holdout: float = 0.2
     seed: int = 0

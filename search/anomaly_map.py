@@ -17,32 +17,41 @@ SIGMA = 4.0
 """Pixels at the network's input size (Roth et al. 2022, section 4.1)."""
 
 
-def anomaly_map(distances: Float32, *, input_size: int, width: int, height: int) -> Float32:
+def anomaly_map(
+    distances: Float32, *, input_size: int, width: int, height: int, inset: int = 0
+) -> Float32:
     """Patch distances (H, W) upsampled, smoothed and brought to (height, width) float32.
 
     Bilinear to the network's input size, Gaussian of ``SIGMA`` there, bilinear to the original
-    pixels. All three are linear in each axis, so two small matrix products do them.
+    pixels. All three are linear in each axis, so two small matrix products do them. The border of
+    ``inset`` input pixels, which no patch covers, is zero.
     """
     rows, cols = distances.shape
-    down = _interpolation(rows, input_size, height)
-    across = _interpolation(cols, input_size, width)
+    down = _interpolation(rows, input_size, height, inset)
+    across = _interpolation(cols, input_size, width, inset)
     return np.asarray(down @ distances @ across.T, dtype=np.float32)
 
 
-def worst_region(distances: Float32, *, input_size: int, width: int, height: int) -> Box:
+def worst_region(
+    distances: Float32, *, input_size: int, width: int, height: int, inset: int = 0
+) -> Box:
     """Box, in original pixels, of the region around the patch that made the image score.
 
     The region is where the map, connected to that patch's centre, stays above the middle between
     the map's median and its value there. Found at the network's resolution, so its cost does not
     grow with the photo.
     """
-    values = anomaly_map(distances, input_size=input_size, width=input_size, height=input_size)
+    values = anomaly_map(
+        distances, input_size=input_size, width=input_size, height=input_size, inset=inset
+    )
+    covered = input_size - 2 * inset
     row, col = np.unravel_index(int(distances.argmax()), distances.shape)
     centre = (
-        int((row + 0.5) * input_size / distances.shape[0]),
-        int((col + 0.5) * input_size / distances.shape[1]),
+        inset + int((row + 0.5) * covered / distances.shape[0]),
+        inset + int((col + 0.5) * covered / distances.shape[1]),
     )
-    level = min(float(values[centre]), (float(np.median(values)) + float(values[centre])) / 2)
+    inner = values[inset : inset + covered, inset : inset + covered]
+    level = min(float(values[centre]), (float(np.median(inner)) + float(values[centre])) / 2)
     labels, _ = ndimage.label(values >= level)
     rows, cols = ndimage.find_objects(labels)[labels[centre] - 1]
     left, right = cols.start * width // input_size, -(-cols.stop * width // input_size)
@@ -51,10 +60,11 @@ def worst_region(distances: Float32, *, input_size: int, width: int, height: int
 
 
 @functools.lru_cache(maxsize=256)
-def _interpolation(cells: int, input_size: int, pixels: int) -> Float32:
+def _interpolation(cells: int, input_size: int, pixels: int, inset: int) -> Float32:
     """(pixels, cells): cells -> input size -> smoothed -> pixels, along one axis."""
-    upsampled = _bilinear(cells, input_size)
+    upsampled = _bilinear(cells, input_size - 2 * inset)
     smoothed = ndimage.gaussian_filter1d(upsampled, SIGMA, axis=0, mode="nearest")
+    smoothed = np.pad(smoothed, ((inset, inset), (0, 0)))
     return (_bilinear(input_size, pixels) @ smoothed).astype(np.float32)
 
 

@@ -13,15 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.errors import VecspectError
+from backbones.pipeline import ImageFeatures
 from indexer.schema import CatalogEntry, MemoryBank, write_entry
 from indexer.store import VectorStore
 from search.knn import ExactIndex
-from search.scoring import image_score, patch_distances
+from search.scoring import (
+    image_score,
+    nearest_normal_images,
+    neighbors_score,
+    patch_distances,
+)
 
-Float32 = NDArray[np.float32]
 Verdict = Literal["ok", "review", "reject"]
 
 DEFAULT_REJECT = 0.01
@@ -168,10 +172,14 @@ class ConformalCalibrator:
         """CalibrationError if ``images`` calibration images cannot support the levels."""
         supported_levels(images, self.alpha_reject, self.alpha_review)
 
-    def scorer(self, bank: MemoryBank) -> Callable[[Float32], float]:
-        """Image score from patches (H, W, D), against the bank."""
+    def scorer(
+        self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
+    ) -> Callable[[ImageFeatures], float]:
+        """Image score from features, as ``Inspector`` gives it."""
+        if entry.spec.level == "image":
+            return lambda image: neighbors_score(nearest_normal_images(store, entry, image.image))
         index = ExactIndex(bank.vectors)
-        return lambda patches: image_score(patch_distances(patches, index).distances)
+        return lambda image: image_score(patch_distances(image.patches, index).distances)
 
     def calibrate(self, scores: Sequence[float]) -> dict[str, Any]:
         """The catalog's calibration payload."""

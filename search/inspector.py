@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.base import Backbone
+from backbones.base import Backbone, Device
+from backbones.card import read_card
 from backbones.errors import ImageError
 from backbones.images import load_image
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.preprocess import Box, Geometry, to_input
-from backbones.registry import load_backbone
+from backbones.preprocess import Box, to_input
+from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
 from indexer.schema import (
     CatalogEntry,
     CategoryError,
+    LibraryImage,
     MemoryBank,
     find_entry,
     image_id,
@@ -29,12 +31,18 @@ from indexer.schema import (
     read_bank,
     read_images,
     similar_images,
+    with_channels,
 )
 from indexer.store import Not, VectorStore
 from search.anomaly_map import anomaly_map, overlay, panels, worst_region
 from search.calibration import Calibration, Verdict
 from search.knn import ExactIndex
-from search.scoring import image_score, patch_distances
+from search.scoring import (
+    image_score,
+    nearest_normal_images,
+    neighbors_score,
+    patch_distances,
+)
 
 Float32 = NDArray[np.float32]
 
@@ -58,8 +66,10 @@ class Prediction:
 
     Attributes:
         box: the worst region, in pixels of the original upright image.
-        distances: (H, W) float32, each patch's distance to the nearest normal patch.
+        distances: (H, W) float32, each patch's distance to the nearest normal patch; of an
+            image-level backbone the score as the one cell, which is the whole image.
         width, height: of the original upright image.
+        input_size, inset: of the network, see `BackboneSpec`.
     """
 
     path: Path
@@ -76,11 +86,16 @@ class Prediction:
     width: int
     height: int
     input_size: int
+    inset: int
 
     def anomaly_map(self) -> Float32:
         """(height, width) float32, in pixels of the original upright image."""
         return anomaly_map(
-            self.distances, input_size=self.input_size, width=self.width, height=self.height
+            self.distances,
+            input_size=self.input_size,
+            width=self.width,
+            height=self.height,
+            inset=self.inset,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,9 +141,11 @@ class Inspector:
     The memory bank is read from the store when first needed and kept.
 
     Args:
-        backbone: which one, for a category that is indexed with several.
+        backbone: which one, for a category that is indexed with several; or the folder of an
+            exported network.
         weights: file to load the network from; the exported network or the file used at index
             time otherwise.
+        device: ``cuda`` runs the network with torch there.
         network: a loaded network to share instead.
 
     Raises:
@@ -143,18 +160,24 @@ class Inspector:
         *,
         backbone: str | None = None,
         weights: Path | None = None,
+        device: Device = "cpu",
         network: Backbone | None = None,
     ) -> None:
         self.store = store
-        self.entry = find_entry(store, category, backbone)
+        folder = exported_folder(backbone) if backbone else None
+        name = read_card(folder / CARD).spec.name if folder else backbone
+        self.entry = find_entry(store, category, name)
         self.calibration = Calibration.from_payload(self.entry.calibration)
-        self._backbone = network or _load(self.entry, weights)
-        if self._backbone.fingerprint != self.entry.fingerprint:
+        if network is None and folder:
+            network = load_exported(folder, self.entry.precision)
+        network = network or _load(self.entry, weights, device)
+        if network.fingerprint != self.entry.fingerprint:
             raise CategoryError(
                 f"category '{category}' was indexed with fingerprint {self.entry.fingerprint} of "
-                f"'{self.entry.backbone}', this network has {self._backbone.fingerprint}: its "
+                f"'{self.entry.backbone}', this network has {network.fingerprint}: its "
                 "distances would mean nothing. Pass the same --weights, or index it again."
             )
+        self._backbone = with_channels(network, self.entry)
 
     def inspect(self, image: Path | str) -> Prediction:
         """Score one image file; ImageError, beginning with its path, if it cannot be read."""
@@ -179,10 +202,11 @@ class Inspector:
         """The library images most like this one as a whole, nearest first, without itself."""
         path = Path(image)
         try:
-            loaded = load_image(path, size_hint=self._backbone.spec.input_size)
+            loaded = load_image(path, size_hint=self.entry.spec.input_size)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
-        inputs = to_input(loaded.pixels, self._backbone.spec.input_size)[None]
+        spec = self.entry.spec
+        inputs = to_input(loaded.pixels, spec.input_size, spec.crop)[None]
         own_id = image_id(self.entry.category, self.entry.backbone, sha256_of(path))
         where: dict[str, Any] = {"image_id": Not(own_id)}
         if label is not None:
@@ -194,22 +218,28 @@ class Inspector:
         return [_neighbor(hit.payload, 1.0 - hit.score) for hit in hits]
 
     def explain(self, prediction: Prediction) -> Image.Image:
-        """Image, heat map with the worst region outlined, and the nearest normal patch's image."""
+        """Image, heat map with the worst region outlined, and the nearest normal patch's image.
+
+        Of an image-level backbone, the image and the nearest normal one.
+        """
         image = _upright(prediction.path, prediction)
-        heat = overlay(image, prediction.anomaly_map(), threshold=prediction.threshold)
         evidence = prediction.evidence
         title = f"{prediction.verdict}  score {prediction.score:.3g}  p {prediction.p_value:.2g}"
+        level = self.entry.spec.level
         pictures: list[tuple[Image.Image, str, Box | None]] = [
-            (image, f"{prediction.path.name}\n{title}", evidence.query_box),
-            (heat, f"heat map, worst region\nthreshold {prediction.threshold:.3g}", prediction.box),
+            (image, f"{prediction.path.name}\n{title}", evidence.query_box)
         ]
+        if level == "patch":
+            heat = overlay(image, prediction.anomaly_map(), threshold=prediction.threshold)
+            caption = f"heat map, worst region\nthreshold {prediction.threshold:.3g}"
+            pictures.append((heat, caption, prediction.box))
         try:
             normal = load_image(Path(evidence.path)).pixels
             name = Path(evidence.path).name
             pictures.append(
                 (
                     normal,
-                    f"nearest normal patch\n{name}  distance {evidence.distance:.3g}",
+                    f"nearest normal {level}\n{name}  distance {evidence.distance:.3g}",
                     evidence.box,
                 )
             )
@@ -237,9 +267,21 @@ class Inspector:
         return dict(read_images(self.store, self.entry))
 
     def _judge(self, features: ImageFeatures) -> Prediction:
-        patch = patch_distances(features.patches, self._index)
-        score = image_score(patch.distances)
-        size = self._backbone.spec.input_size
+        spec = self.entry.spec
+        if spec.level == "image":
+            nearest = nearest_normal_images(self.store, self.entry, features.image)
+            score = neighbors_score(nearest)
+            distances = np.full((1, 1), score, np.float32)
+            evidence = self._evidence((0, 0), nearest[0][0], nearest[0][1], (0, 0), features)
+        else:
+            patch = patch_distances(features.patches, self._index)
+            distances, score = patch.distances, image_score(patch.distances)
+            worst = np.unravel_index(int(distances.argmax()), distances.shape)
+            row, col = int(worst[0]), int(worst[1])
+            found = patch.bank_indices[row, col]
+            normal = self._images[str(self._bank.image_ids[found])]
+            cell = (int(self._bank.cells[found, 0]), int(self._bank.cells[found, 1]))
+            evidence = self._evidence((row, col), score, normal, cell, features)
         return Prediction(
             path=features.path,
             category=self.entry.category,
@@ -249,44 +291,51 @@ class Inspector:
             verdict=self.calibration.verdict(score),
             threshold=self.calibration.threshold,
             box=worst_region(
-                patch.distances, input_size=size, width=features.width, height=features.height
+                distances,
+                input_size=spec.input_size,
+                width=features.width,
+                height=features.height,
+                inset=spec.inset,
             ),
-            evidence=self._evidence(patch.distances, patch.bank_indices, features),
+            evidence=evidence,
             revision=self.entry.revision,
-            distances=patch.distances,
+            distances=distances,
             width=features.width,
             height=features.height,
-            input_size=size,
+            input_size=spec.input_size,
+            inset=spec.inset,
         )
 
     def _evidence(
-        self, distances: Float32, bank_indices: NDArray[np.int64], features: ImageFeatures
+        self,
+        query_cell: tuple[int, int],
+        distance: float,
+        normal: LibraryImage,
+        cell: tuple[int, int],
+        features: ImageFeatures,
     ) -> Evidence:
-        rows, cols = distances.shape
-        row, col = (int(i) for i in np.unravel_index(int(distances.argmax()), distances.shape))
-        nearest = bank_indices[row, col]
-        normal_id = str(self._bank.image_ids[nearest])
-        normal = self._images[normal_id]
-        cell = (int(self._bank.cells[nearest, 0]), int(self._bank.cells[nearest, 1]))
+        spec = self.entry.spec
         return Evidence(
-            query_cell=(row, col),
-            query_box=Geometry(features.width, features.height, rows, cols).cell_box(row, col),
-            distance=float(distances[row, col]),
-            image_id=normal_id,
+            query_cell=query_cell,
+            query_box=spec.geometry(features.width, features.height).cell_box(*query_cell),
+            distance=distance,
+            image_id=normal.image_id,
             path=normal.path,
             cell=cell,
-            box=Geometry(normal.width, normal.height, rows, cols).cell_box(*cell),
+            box=spec.geometry(normal.width, normal.height).cell_box(*cell),
         )
 
 
-def _load(entry: CatalogEntry, weights: Path | None) -> Backbone:
+def _load(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:
     """The network the category was indexed with: exported, from ``weights``, or the file then."""
-    return load_backbone(
-        entry.backbone,
+    source = Path(entry.source) if entry.source else None
+    return load_network(
+        entry.spec,
         weights=weights,
-        precision="bf16" if entry.precision == "bf16" else "f32",
+        precision=entry.precision if device == "cpu" else None,
+        device=device,
         fingerprint=entry.fingerprint,
-        fallback_weights=Path(entry.weights_file) if entry.weights_file else None,
+        fallback=source,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.schema import CatalogEntry, LibraryImage, library_image, similar_images
+from indexer.store import VectorStore
 from search.knn import ExactIndex
 
 Float32 = NDArray[np.float32]
@@ -27,6 +30,26 @@ def patch_distances(patches: Float32, index: ExactIndex) -> PatchDistances:
     return PatchDistances(
         nearest.distances.reshape(rows, cols), nearest.indices.reshape(rows, cols)
     )
+
+
+NEIGHBORS = 5
+"""Nearest normal images whose mean distance scores an image by its whole embedding."""
+
+
+def nearest_normal_images(
+    store: VectorStore, entry: CatalogEntry, embedding: Float32
+) -> list[tuple[float, LibraryImage]]:
+    """Cosine distance and image of the bank's images nearest to ``embedding`` (D,), nearest first.
+
+    By an exact query on the category's `images` collection, for an image-level backbone.
+    """
+    hits = similar_images(store, entry, embedding, top=NEIGHBORS, where={"split": "bank"})
+    return [(max(0.0, 1.0 - hit.score), library_image(hit.payload)) for hit in hits]
+
+
+def neighbors_score(nearest: Sequence[tuple[float, LibraryImage]]) -> float:
+    """The mean distance, rounded to float32."""
+    return float(np.float32(sum(distance for distance, _ in nearest) / len(nearest)))
 
 
 def image_score(distances: Float32) -> float:

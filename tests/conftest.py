@@ -34,7 +34,7 @@ class RememberingNetwork:
         self._network = network
         self._seen: dict[bytes, tuple[Float32, Float32]] = {}
         self.spec: BackboneSpec = network.spec
-        self.weights_file: Path | None = network.weights_file
+        self.source: Path | None = network.source
         self.precision: Precision = network.precision
         self.fingerprint: str = network.fingerprint
 

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 from PIL import Image
 
-from backbones.base import SPECS
+from backbones.specs import SPECS
 from indexer.synthetic import write_dataset
 from ui.cli import app
 
@@ -56,7 +56,7 @@ def test_make_targets_shown_exist() -> None:
 
 def test_every_backbone_has_its_row() -> None:
     rows = [
-        f"| `{spec.name}` | {spec.grid}x{spec.grid} x {spec.patch_dim} | {spec.input_size} px "
+        f"| `{spec.name}` | {spec.grid}x{spec.grid} x {spec.dim} | {spec.input_size} px "
         f"| {spec.parameters:g} M | {spec.weights} | {spec.licence} |"
         for spec in SPECS
     ]

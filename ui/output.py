@@ -29,9 +29,10 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
         )
         return
     counts = entry.counts
+    patches = f"{counts['bank_patches']} patches of " if entry.spec.level == "patch" else ""
     yield (
         f"{name}: learnt as revision {entry.revision} in {sum(build.seconds.values()):.1f} s: "
-        f"{counts['bank_patches']} patches of {counts['bank_images']} normal images, "
+        f"{patches}{counts['bank_images']} normal images, "
         f"{counts['calibration_images']} more calibrate, {counts['test_images']} in the library."
     )
 

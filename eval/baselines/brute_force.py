@@ -31,13 +31,13 @@ class BruteForce:
     def __init__(self, backbone: Backbone, paths: Sequence[Path]) -> None:
         spec = backbone.spec
         self._backbone = backbone
-        patches = np.empty((len(paths), spec.grid**2, spec.patch_dim), dtype=np.float32)
+        patches = np.empty((len(paths), spec.grid**2, spec.dim), dtype=np.float32)
         count = 0
         for features in embed_files(backbone, paths):
             if isinstance(features, ImageFeatures):
-                patches[count] = features.patches.reshape(-1, spec.patch_dim)
+                patches[count] = features.patches.reshape(-1, spec.dim)
                 count += 1
-        self._patches = patches[:count].reshape(-1, spec.patch_dim)
+        self._patches = patches[:count].reshape(-1, spec.dim)
         self._squared = np.einsum("nd,nd->n", self._patches, self._patches)
 
     def __len__(self) -> int:

@@ -14,9 +14,8 @@ from torchvision.transforms import functional as transforms
 
 from backbones.base import BackboneSpec
 from backbones.images import load_image
-from backbones.patchcore import build_trunk, load_weights
+from backbones.networks import Graph, build_network
 from backbones.preprocess import to_input
-from backbones.runtime import build_graph
 from backbones.weights import load_state
 from search.anomaly_map import SIGMA
 
@@ -25,22 +24,21 @@ class TorchCdist:
     """Scores one image at a time against a bank (M, D) float32."""
 
     def __init__(self, spec: BackboneSpec, weights: Path, bank: NDArray[np.float32]) -> None:
-        trunk = build_trunk(spec)
-        load_weights(trunk, load_state(weights), spec)
-        self._size = spec.input_size
-        self._network = build_graph(trunk)
+        self._spec = spec
+        self._network = Graph(build_network(spec, load_state(weights)), spec)
         self._bank = torch.from_numpy(bank)
 
     @torch.inference_mode()
     def score(self, path: Path) -> tuple[float, NDArray[np.float32]]:
         """Image score and anomaly map (height, width) of one file."""
-        image = load_image(path, size_hint=self._size)
-        pixels = torch.from_numpy(to_input(image.pixels, self._size).copy())[None]
+        size = self._spec.input_size
+        image = load_image(path, size_hint=size)
+        pixels = torch.from_numpy(to_input(image.pixels, size).copy())[None]
         patches, _ = self._network(pixels)
         _, rows, cols, dim = patches.shape
         distances = torch.cdist(patches.reshape(-1, dim), self._bank).min(dim=1).values
         heat = distances.reshape(1, 1, rows, cols)
-        heat = torch.nn.functional.interpolate(heat, (self._size, self._size), mode="bilinear")
+        heat = torch.nn.functional.interpolate(heat, (size, size), mode="bilinear")
         heat = transforms.gaussian_blur(heat, [2 * int(4 * SIGMA) + 1] * 2, [SIGMA] * 2)
         heat = torch.nn.functional.interpolate(heat, (image.height, image.width), mode="bilinear")
         return float(distances.max()), heat[0, 0].numpy()

@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from backbones import distill
-from backbones.base import find_spec
 from backbones.patchcore import build_trunk
 from backbones.registry import load_backbone
+from backbones.specs import find_spec
 
 
 @pytest.fixture

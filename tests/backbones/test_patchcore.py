@@ -11,9 +11,10 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from backbones.base import SPECS, BackboneSpec, find_spec
+from backbones.base import BackboneSpec
 from backbones.errors import BackboneError
 from backbones.patchcore import PatchCoreNetwork, build_trunk, load_weights
+from backbones.specs import SPECS, find_spec
 
 Float64 = NDArray[np.float64]
 
@@ -83,8 +84,8 @@ def test_spec_tells_the_shape_of_the_features_and_the_size_of_the_network(
         patches, images = PatchCoreNetwork(trunk)(
             torch.empty(1, 3, spec.input_size, spec.input_size)
         )
-    assert patches.shape == (1, spec.grid, spec.grid, spec.patch_dim)
-    assert images.shape == (1, spec.patch_dim)
+    assert patches.shape == (1, spec.grid, spec.grid, spec.dim)
+    assert images.shape == (1, spec.dim)
     weights = sum(weight.numel() for weight in trunk.parameters())
     assert weights / 1e6 == pytest.approx(spec.parameters, abs=0.06)
 

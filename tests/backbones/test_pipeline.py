@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones import pipeline
-from backbones.base import Features, Precision, find_spec
+from backbones.base import Features, Precision
 from backbones.errors import ImageError
 from backbones.images import LoadedImage, load_image
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.preprocess import to_input
 from backbones.registry import load_backbone
+from backbones.specs import find_spec
 
 
 class FakeBackbone:
     """Implements `Backbone`: an image's only patch is its mean colour, its embedding the same."""
 
     spec = replace(find_spec("compact"), input_size=16)
-    weights_file: Path | None = None
+    source: Path | None = None
     precision: Precision = "f32"
     fingerprint = "fake"
 

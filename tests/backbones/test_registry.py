@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import save_file
 
 from backbones import registry, weights
-from backbones.base import SPECS, Backbone, BackboneSpec, find_spec
+from backbones.base import Backbone, BackboneSpec
 from backbones.errors import BackboneError
 from backbones.registry import list_backbones, load_backbone
+from backbones.specs import SPECS, find_spec
 from backbones.weights import load_state
 
 MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
@@ -234,7 +235,7 @@ def test_weights_are_known_by_their_content_not_by_their_path(
     shutil.copy(weight_file, elsewhere)
     backbone = load_backbone("compact", weights=elsewhere, precision="f32")
     assert backbone.fingerprint == cache[1]
-    assert backbone.weights_file == elsewhere
+    assert backbone.source == elsewhere
 
 
 @pytest.mark.usefixtures("no_export")
@@ -245,7 +246,7 @@ def test_fallback_weights_are_used_only_when_no_others_are_given(
     assert fallback.fingerprint == cache[1]
     bundled = load_backbone("compact", fallback_weights=Path("/nowhere"), precision="f32")
     assert bundled.fingerprint != cache[1]
-    assert bundled.weights_file is None
+    assert bundled.source is None
 
 
 def test_interrupted_export_is_done_again(

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from backbones import runtime
-from backbones.base import BackboneSpec, Features, find_spec
+from backbones.base import BackboneSpec, Features
 from backbones.errors import BackboneError
 from backbones.patchcore import PatchCoreNetwork
 from backbones.preprocess import MEAN, STD
 from backbones.runtime import OpenVinoBackbone, cache_folder, export, fingerprint_of
+from backbones.specs import find_spec
 
 MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
 

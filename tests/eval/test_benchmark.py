@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,14 @@ class PlainPixels:
     spec = BackboneSpec(
         name="plain-pixels",
         architecture="",
-        patch_dim=3,
+        dim=3,
         parameters=0,
         weights="bundled",
         licence="",
         input_size=8,
         stride=1,
     )
-    weights_file: Path | None = None
+    source: Path | None = None
     precision: Precision = "f32"
     fingerprint = "pixels"
 
@@ -75,8 +76,11 @@ def learn_and_evaluate(
 def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """The benchmark loads its network itself: give it the one that remembers."""
 
-    def load(name: str, *, weights: Path | None, precision: Precision | None) -> Backbone:
-        assert (name, weights, precision) == ("compact", None, None)
+    def load(name: str, *, images: Sequence[Path], **options: object) -> Backbone:
+        assert name == "compact"
+        assert options.pop("device") == "cpu"
+        assert set(options.values()) == {None}, options
+        assert all(path.parent.name == "good" for path in images)
         return network
 
     monkeypatch.setattr(benchmark, "load_backbone", load)

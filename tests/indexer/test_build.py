@@ -83,7 +83,7 @@ class SilentNetwork:
 
     def __init__(self, network: Backbone) -> None:
         self.spec: BackboneSpec = network.spec
-        self.weights_file: Path | None = None
+        self.source: Path | None = None
         self.precision: Precision = network.precision
         self.fingerprint: str = network.fingerprint
 
@@ -277,7 +277,7 @@ def test_first_build_killed_while_writing_leaves_no_category_and_mixes_with_no_o
     calm: Calm, dataset: Path, network: Backbone, tmp_path: Path
 ) -> None:
     folder = tmp_path / "killed"
-    assert killed_while_building(folder, dataset, f"upsert {IMAGES}")
+    assert killed_while_building(folder, dataset, f"upsert {BANK}")
     with open_store(str(folder)) as survivor:
         assert read_catalog(survivor) == []
         assert survivor.count(BANK) > 0, "the kill came too early to prove anything"
@@ -300,7 +300,8 @@ def test_reader_sees_the_revision_before_complete_until_the_next_is_committed(
         look(f"{stage} {done}")
 
     learn(CountingStore(learnt, look), dataset, network, seed=1, on_progress=on_progress)
-    assert seen == ["writing 0", f"upsert {BANK}", f"upsert {IMAGES}", f"flush {IMAGES}"]
+    images = f"upsert {IMAGES}"
+    assert seen == [images, "writing 0", images, f"upsert {BANK}", f"flush {IMAGES}"]
     assert find_entry(learnt, "grid").revision == 2
 
 
@@ -317,7 +318,7 @@ def test_bank_holds_normal_training_patches_only_and_calibration_images_are_apar
         for role in ("bank", "calibration", "test")
     }
     assert by_role == {"bank": 13, "calibration": 3, "test": 10}
-    rows, cols = entry.grid
+    rows = cols = entry.spec.grid
     assert len(bank.vectors) == round(0.02 * 13 * rows * cols) == entry.counts["bank_patches"]
     assert len(
         {(i, *cell) for i, cell in zip(bank.image_ids, bank.cells.tolist(), strict=True)}

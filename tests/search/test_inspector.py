@@ -44,7 +44,7 @@ class OtherNetwork:
     def __init__(self, network: Backbone, *, name: str = "compact") -> None:
         self._network = network
         self.spec: BackboneSpec = replace(network.spec, name=name)
-        self.weights_file: Path | None = None
+        self.source: Path | None = None
         self.precision: Precision = network.precision
         self.fingerprint = "0123456789abcdef"
 

@@ -1,0 +1,93 @@
+"""The card beside an exported network: all that another machine must know to run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from backbones.base import BackboneSpec, Precision
+from backbones.errors import BackboneError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What an exported network is.
+
+    Attributes:
+        weights_sha256: of the file it was made from; with int8, of the calibration images too.
+        precision: ``int8`` for a quantised network, else ``f32``: the number format of the file,
+            which may still be run in bf16.
+        network_sha256: of the .bin file beside it.
+    """
+
+    spec: BackboneSpec
+    weights_sha256: str
+    precision: Precision
+    network_sha256: str
+
+    def write(self, file: Path) -> None:
+        """As JSON, with the preprocessing in words for whoever runs the network without us."""
+        spec = self.spec
+        centre = f", centre {spec.crop} x {spec.crop} of it" if spec.crop else ""
+        content = {
+            "format": FORMAT,
+            "spec": spec_to_dict(spec),
+            "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
+            "network_sha256": self.network_sha256,
+            "preprocessing": (
+                f"upright RGB, resized (bilinear, antialiased) to {spec.input_size} x "
+                f"{spec.input_size}{centre}, uint8 (N, {spec.side}, {spec.side}, 3); the network "
+                f"takes off the mean {list(spec.mean)} and divides by {list(spec.std)} itself"
+            ),
+            "outputs": (
+                f"patches float32 (N, {spec.grid}, {spec.grid}, {spec.dim}), "
+                f"images float32 (N, {spec.dim})"
+            ),
+            "versions": {name: version(name) for name in ("vecspect", "openvino")},
+        }
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(file: Path) -> Card:
+    """The card in ``file``; BackboneError if there is none that this version understands."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, expected {FORMAT}")
+        return Card(
+            spec_from_dict(content["spec"]),
+            str(content["weights_sha256"]),
+            content["precision"],
+            str(content["network_sha256"]),
+        )
+    except FileNotFoundError as error:
+        raise BackboneError(
+            f"{file.parent} holds no exported network ({file.name} is missing). Make one: "
+            "vecspect export --backbone NAME --out DIR"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise BackboneError(
+            f"{file} cannot be used: {reason}. Export the network again."
+        ) from error
+
+
+def spec_to_dict(spec: BackboneSpec) -> dict[str, Any]:
+    """Of JSON types only."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> BackboneSpec:
+    """Inverse of ``spec_to_dict``; TypeError or ValueError for anything else."""
+    known = {field.name for field in fields(BackboneSpec)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown field '{unknown[0]}' in the spec")
+    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return BackboneSpec(**fixed)

@@ -1,0 +1,70 @@
+"""Runs a backbone with torch on a CUDA device, in half precision where that keeps the features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbones.base import BackboneSpec, Features, Precision
+from backbones.errors import BackboneError
+from backbones.networks import Graph, build_network, example_pixels
+from backbones.runtime import PARITY_TOLERANCE, fingerprint_of
+from backbones.weights import load_state, sha256_of
+
+
+class TorchBackbone:
+    """A network on a torch device; implements ``Backbone``.
+
+    Half precision is used if its features pass the parity check that exports have to pass, else
+    single precision. So the fingerprint is that of ``f32``: what is learnt on a GPU can be scored
+    on a CPU and the other way round.
+
+    Raises:
+        BackboneError: no such device here, or the weights belong to another network.
+    """
+
+    precision: Precision = "f32"
+
+    def __init__(self, spec: BackboneSpec, weights: Path, device: str) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BackboneError("torch finds no CUDA device here: use --device cpu.")
+        self.spec = spec
+        self.source: Path | None = weights.resolve()
+        self.fingerprint = fingerprint_of(spec, sha256_of(weights), self.precision)
+        self._device = torch.device(device)
+        # the parity check holds for float32, not for its 10-bit stand-in on tensor cores
+        torch.backends.cudnn.allow_tf32 = False
+        network = build_network(spec, load_state(weights))
+        network = network.to(self._device).to(memory_format=torch.channels_last)
+        self._graph = Graph(network, spec).to(self._device)
+        self.half = self._device.type == "cuda" and self._try_half()
+
+    def embed(self, inputs: NDArray[np.uint8]) -> Features:
+        """Features of (N, S, S, 3) RGB images, S the spec's ``side``."""
+        patches, images = self._run(torch.from_numpy(np.ascontiguousarray(inputs)))
+        return Features(patches.numpy(), images.numpy())
+
+    @torch.inference_mode()
+    def _run(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        patches, images = self._graph(pixels.to(self._device))
+        return patches.cpu().contiguous(), images.cpu()
+
+    def _try_half(self) -> bool:
+        example = example_pixels(self.spec)
+        expected = self._run(example)
+        self._set(torch.float16)
+        errors = [
+            float((got - want).abs().max() / want.abs().max())
+            for got, want in zip(self._run(example), expected, strict=True)
+        ]
+        if max(errors) <= PARITY_TOLERANCE:
+            return True
+        self._set(torch.float32)
+        return False
+
+    def _set(self, dtype: torch.dtype) -> None:
+        self._graph.network.to(dtype)
+        self._graph.dtype = dtype

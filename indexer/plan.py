@@ -1,0 +1,100 @@
+"""Which file of a data set plays which part in a build."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backbones.pipeline import Skipped
+from backbones.weights import sha256_of
+from indexer.dataset import DatasetError, ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A readable, unique file of the data set and its role: ``bank``, ``calibration``, ``test``."""
+
+    record: ImageRecord
+    sha256: str
+    role: str
+
+
+def plan(
+    records: Sequence[ImageRecord],
+    holdout: float,
+    seed: int,
+    on_file: Callable[[int, int], None],
+) -> tuple[list[Item], list[Skipped], list[Path]]:
+    """Hash the files, drop the unreadable and the repeated, and give each its role.
+
+    Args:
+        holdout: share of the normal training images that calibrates.
+        on_file: called with files done and in total.
+
+    Returns:
+        Items, the unreadable files, and the files that repeat another's bytes.
+
+    Raises:
+        DatasetError: fewer than two normal images.
+    """
+    skipped: list[Skipped] = []
+    duplicates: list[Path] = []
+    first: dict[str, ImageRecord] = {}
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(_hash_or_reason, (record.path for record in records))
+        for done, (record, outcome) in enumerate(zip(records, hashes, strict=True), 1):
+            on_file(done, len(records))
+            if isinstance(outcome, Skipped):
+                skipped.append(outcome)
+            elif outcome in first:
+                duplicates.append(record.path)
+            else:
+                first[outcome] = record
+    # sorted by content: the split does not change when files are renamed
+    normal = sorted(h for h, r in first.items() if r.split == "train")
+    if len(normal) < 2:
+        raise DatasetError(
+            f"learning needs at least 2 different normal training images (one for the memory bank, "
+            f"one to calibrate), got {len(normal)}. Add normal images."
+        )
+    n_held_out = min(len(normal) - 1, max(1, round(holdout * len(normal))))
+    order = np.random.default_rng(seed).permutation(len(normal))
+    held_out = {normal[i] for i in order[:n_held_out]}
+    items = [
+        Item(r, h, "test" if r.split == "test" else "calibration" if h in held_out else "bank")
+        for h, r in first.items()
+    ]
+    return items, skipped, duplicates
+
+
+def build_key(items: Sequence[Item], fingerprint: str, settings: dict[str, float]) -> str:
+    """Hash of everything a build depends on."""
+    files = [
+        [i.sha256, i.record.label, i.record.defect_type, i.role, str(i.record.path.resolve())]
+        for i in items
+    ]
+    text = json.dumps([sorted(files), fingerprint, settings])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def all_unusable(items: Sequence[Item], role: str, skipped: Sequence[Skipped]) -> DatasetError:
+    """The error when no file of a role could be decoded."""
+    paths = {item.record.path for item in items if item.role == role}
+    first = next(item for item in skipped if item.path in paths)
+    return DatasetError(
+        f"none of the {len(paths)} normal images for the {role} can be used; the first: "
+        f"{first.path}: {first.reason}"
+    )
+
+
+def _hash_or_reason(path: Path) -> str | Skipped:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        return Skipped(path, f"cannot be read: {error.strerror}")

@@ -1,0 +1,288 @@
+"""The commands of every day: learn, score, look up, list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.options import (
+    ANOMALY,
+    FAILED,
+    AsJson,
+    BackboneName,
+    Category,
+    Coreset,
+    Crop,
+    Device,
+    Holdout,
+    InputSize,
+    Padding,
+    Precision,
+    Reject,
+    Review,
+    Seed,
+    Store,
+    Weights,
+    open_existing,
+    open_store_of,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from search.inspector import Inspector, Prediction
+
+
+def index(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="MVTec folder, folder of normal images, CSV.")
+    ],
+    category: Category,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    coreset: Coreset = None,
+    holdout: Holdout = None,
+    seed: Seed = None,
+    reject: Reject = None,
+    review: Review = None,
+    precision: Precision = None,
+    device: Device = None,
+    input_size: InputSize = None,
+    crop: Crop = None,
+    no_padding: Padding = None,
+    store: Store = None,
+) -> None:
+    """Learn a category from the normal images of DATASET and calibrate it.
+
+    Defective images found beside them join the image library, for `similar`.
+    """
+    from backbones.registry import load_backbone
+    from indexer.build import build_index
+    from indexer.dataset import normal_images, read_dataset
+    from search.calibration import ConformalCalibrator, change_levels
+    from ui.console import note, note_skipped, progress_bars, say
+    from ui.output import describe_build, describe_levels
+
+    settings = settings_of(
+        store=store,
+        backbone=backbone,
+        weights=weights,
+        coreset=coreset,
+        holdout=holdout,
+        seed=seed,
+        alpha_reject=reject,
+        alpha_review=review,
+        precision=precision,
+        device=device,
+        input_size=input_size,
+        crop=crop,
+        padding=False if no_padding else None,
+    )
+    levels = (settings.alpha_reject, settings.alpha_review)
+    records = read_dataset(dataset)
+    network = load_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        precision=settings.precision,
+        device=settings.device,
+        input_size=settings.input_size,
+        crop=settings.crop,
+        padding=settings.padding,
+        images=normal_images(records),
+    )
+    with open_store_of(settings) as opened:
+        with progress_bars() as on_progress:
+            build = build_index(
+                records,
+                category=category,
+                backbone=network,
+                store=opened,
+                calibrator=ConformalCalibrator(*levels),
+                coreset=settings.coreset,
+                holdout=settings.holdout,
+                seed=settings.seed,
+                on_progress=on_progress,
+            )
+        entry = build.entry
+        if not build.changed:
+            entry = change_levels(opened, entry, alpha_reject=levels[0], alpha_review=levels[1])
+    for line in describe_build(build, levels_changed=entry != build.entry):
+        say(line)
+    say(describe_levels(entry.calibration, settings.holdout))
+    for path in build.duplicates:
+        note(f"left out {path}: same bytes as another image of the data set")
+    for skipped in build.skipped:
+        note_skipped(skipped)
+    if build.skipped:
+        raise typer.Exit(FAILED)
+
+
+def score(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or globs.")],
+    category: Category,
+    as_json: AsJson = False,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the results to this file.")
+    ] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Write an explaining picture per image to this folder.")
+    ] = None,
+    fail_on_anomaly: Annotated[
+        bool, typer.Option("--fail-on-anomaly", help="Exit with 3 if an image is rejected.")
+    ] = False,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    device: Device = None,
+    store: Store = None,
+) -> None:
+    """Score images against a category: verdict, p-value, worst region and its evidence.
+
+    An image that cannot be read is named on stderr, the others are scored, and the exit code
+    is 1.
+    """
+    from backbones.pipeline import Skipped
+    from indexer.dataset import expand_paths
+    from search.inspector import Inspector
+    from ui.console import note_skipped, progress_bars, say
+    from ui.output import csv_writer, describe_prediction
+
+    settings = settings_of(store=store, device=device)
+    files = expand_paths(paths)
+    if maps:
+        maps.mkdir(parents=True, exist_ok=True)
+    skipped = rejected = False
+    used: set[str] = set()
+    with open_existing(settings) as opened, csv_writer(csv_file) as write_row:
+        inspector = Inspector(
+            opened, category, backbone=backbone, weights=weights, device=settings.device
+        )
+        with progress_bars() as on_progress:
+            for done, outcome in enumerate(inspector.inspect_files(files), 1):
+                on_progress("scoring", done, len(files))
+                if isinstance(outcome, Skipped):
+                    note_skipped(outcome)
+                    skipped = True
+                    continue
+                rejected = rejected or outcome.verdict == "reject"
+                fields = outcome.to_dict()
+                if maps:
+                    fields["map"] = str(_write_map(inspector, outcome, maps, used))
+                write_row(fields)
+                if as_json:
+                    say(json.dumps(fields))
+                elif not csv_file:
+                    say(describe_prediction(outcome))
+    if rejected and fail_on_anomaly:
+        raise typer.Exit(ANOMALY)
+    if skipped:
+        raise typer.Exit(FAILED)
+
+
+def similar(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The query image.")],
+    category: Category,
+    label: Annotated[str | None, typer.Option(help="normal or defective.")] = None,
+    defect_type: Annotated[str | None, typer.Option(help="Only this defect type.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 5,
+    as_json: AsJson = False,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    device: Device = None,
+    store: Store = None,
+) -> None:
+    """Show the images of the category's library that look most like IMAGE."""
+    from search.inspector import Inspector
+    from ui.console import note, say, table
+
+    if label not in (None, "normal", "defective"):
+        raise typer.BadParameter(
+            f"expected normal or defective, got '{label}'", param_hint="--label"
+        )
+    settings = settings_of(store=store, device=device)
+    with open_existing(settings) as opened:
+        inspector = Inspector(
+            opened, category, backbone=backbone, weights=weights, device=settings.device
+        )
+        neighbors = inspector.similar(image, top=top, label=label, defect_type=defect_type)
+    fields = [
+        {name: getattr(neighbor, name) for name in neighbor.__slots__} for neighbor in neighbors
+    ]
+    if as_json:
+        for neighbor_fields in fields:
+            say(json.dumps(neighbor_fields))
+    elif fields:
+        rows = [[f"{f['distance']:.4f}", f["label"], f["defect_type"], f["path"]] for f in fields]
+        say(table(["distance", "label", "defect type", "path"], rows))
+    else:
+        note("no image of the library matches these filters.")
+
+
+def status(as_json: AsJson = False, store: Store = None) -> None:
+    """List the categories of the store, with revision, bank size and calibration."""
+    from indexer.schema import read_catalog
+    from search.calibration import Calibration
+    from ui.console import note, say, table
+
+    with open_existing(settings_of(store=store)) as opened:
+        entries = read_catalog(opened)
+        location = opened.location
+    described: list[dict[str, Any]] = []
+    for entry in entries:
+        calibration = Calibration.from_payload(entry.calibration)
+        described.append(
+            {
+                "category": entry.category,
+                "backbone": entry.backbone,
+                "revision": entry.revision,
+                **entry.counts,
+                "threshold": calibration.threshold,
+                "alpha_reject": calibration.alpha_reject,
+                "alpha_review": calibration.alpha_review,
+                "smallest_alpha": 1 / (calibration.n + 1),
+                **entry.settings,
+                "precision": entry.precision,
+                "fingerprint": entry.fingerprint,
+                "built_at": entry.built_at,
+                "versions": entry.versions,
+            }
+        )
+    if as_json:
+        say(json.dumps({"store": location, "categories": described}, indent=2))
+        return
+    say(f"store {location}")
+    if not described:
+        note("no category yet. Learn one: vecspect index DATASET --category NAME")
+        return
+    heads = ["category", "backbone", "revision", "bank images", "patches", "calibration", "test"]
+    heads += ["reject level", "review level", "threshold", "built at"]
+    rows = [
+        [
+            d["category"],
+            d["backbone"],
+            str(d["revision"]),
+            str(d["bank_images"]),
+            str(d["bank_patches"]),
+            str(d["calibration_images"]),
+            str(d["test_images"]),
+            f"{d['alpha_reject']:.2%}",
+            f"{d['alpha_review']:.2%}",
+            f"{d['threshold']:.4g}",
+            d["built_at"],
+        ]
+        for d in described
+    ]
+    say(table(heads, rows))
+
+
+def _write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:
+    """Save the picture under the image's name; a repeated name gets a number."""
+    name, number = prediction.path.stem, 1
+    while name in used:
+        number += 1
+        name = f"{prediction.path.stem}-{number}"
+    used.add(name)
+    file = folder / f"{name}.png"
+    inspector.explain(prediction).save(file)
+    return file
