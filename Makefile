@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .venv/full: .venv/light
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(PIP) install --quiet --constraint requirements.lock --editable '.[torch]' --group dev
+	$(PIP) install --quiet --constraint requirements.lock --editable '.[torch,int8]' --group dev
 	touch $@
 
 demo: .venv/light
@@ -39,7 +39,7 @@ format: .venv/full
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv-lock/bin/python -m pip install --quiet --editable '.[torch]' --group dev
+	.venv-lock/bin/python -m pip install --quiet --editable '.[torch,int8]' --group dev
 	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude vecspect > requirements.lock
 	rm -rf .venv-lock
 

@@ -37,6 +37,7 @@ class BackboneSpec:
         architecture: the timm network; ``small`` or ``medium`` for a PDN.
         dim: length of a patch embedding and of the image embedding.
         parameters: millions of weights up to the last layer used.
+        gmacs: billions of multiply-adds an image takes; 0 where nobody counted them.
         weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (only ``--weights``).
         licence: of the weights at that source.
         hub_tag: timm's pretrained tag.
@@ -57,6 +58,7 @@ class BackboneSpec:
     parameters: float
     weights: Literal["bundled", "hub", "file"]
     licence: str
+    gmacs: float = 0.0
     family: Family = "patchcore"
     hub_tag: str = ""
     layers: tuple[int, ...] = (2, 3)

@@ -6,9 +6,11 @@ network belongs to the category: its fingerprint holds the images it was calibra
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
-import logging
+import io
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,18 +53,37 @@ def quantized(backbone: OpenVinoBackbone, images: Sequence[Path]) -> OpenVinoBac
 
 
 def _quantize(backbone: OpenVinoBackbone, images: Sequence[Path]) -> ov.Model:
-    # NNCF announces itself and draws bars on stderr: a library prints nothing
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    import nncf
-
     inputs = list(_inputs(backbone, images))
     if not inputs:
         raise BackboneError("int8 is calibrated on normal images, and none could be read.")
     model = ov.Core().read_model(backbone.network)
-    transformer = nncf.ModelType.TRANSFORMER if backbone.spec.family == "vit" else None
-    return nncf.quantize(
-        model, nncf.Dataset(inputs), subset_size=len(inputs), model_type=transformer
-    )
+    with _quiet():
+        import nncf
+
+        transformer = nncf.ModelType.TRANSFORMER if backbone.spec.family == "vit" else None
+        return nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            subset_size=len(inputs),
+            model_type=transformer,
+            # maps with negative values: OpenVINO pads them with a code that does not mean zero
+            ignored_scope=nncf.IgnoredScope(types=["AvgPool"], validate=False)
+            if backbone.spec.family == "patchcore"
+            else None,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A library prints nothing: NNCF draws bars on stdout, announces itself and warns."""
+    nowhere = io.StringIO()
+    with (
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _inputs(backbone: OpenVinoBackbone, images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -55,16 +56,15 @@ class TorchBackbone:
     def _try_half(self) -> bool:
         example = example_pixels(self.spec)
         expected = self._run(example)
-        self._set(torch.float16)
+        # weights that were rounded to half precision do not come back: the single ones stay
+        single = self._graph.network
+        self._graph.network = copy.deepcopy(single).to(torch.float16)
+        self._graph.dtype = torch.float16
         errors = [
             float((got - want).abs().max() / want.abs().max())
             for got, want in zip(self._run(example), expected, strict=True)
         ]
         if max(errors) <= PARITY_TOLERANCE:
             return True
-        self._set(torch.float32)
+        self._graph.network, self._graph.dtype = single, torch.float32
         return False
-
-    def _set(self, dtype: torch.dtype) -> None:
-        self._graph.network.to(dtype)
-        self._graph.dtype = dtype

@@ -68,10 +68,14 @@ def normal_images(records: Iterable[ImageRecord]) -> list[Path]:
     return [record.path for record in records if record.split == "train"]
 
 
-def read_dataset(path: Path | str) -> list[ImageRecord]:
+def read_dataset(path: Path | str, *, need_normal: bool = True) -> list[ImageRecord]:
     """List the images of a CSV file, an MVTec folder, a folder of label folders or of images.
 
     Layouts are tried in that order. Hidden files and files that are no images are left out.
+
+    Args:
+        path: of the folder or CSV file.
+        need_normal: refuse label folders of which none is of normal images.
 
     Returns:
         at least one record, in an order that depends on names alone: train, then test, each by
@@ -83,7 +87,7 @@ def read_dataset(path: Path | str) -> list[ImageRecord]:
     """
     path = Path(path)
     try:
-        records = _read_folder(path) if path.is_dir() else _read_csv(path)
+        records = _read_folder(path, need_normal) if path.is_dir() else _read_csv(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     return sorted(records, key=lambda record: (record.split != "train", record.path.as_posix()))
@@ -125,7 +129,7 @@ def _expand(pattern: str) -> list[Path]:
     return images
 
 
-def _read_folder(root: Path) -> list[ImageRecord]:
+def _read_folder(root: Path, need_normal: bool) -> list[ImageRecord]:
     folders = {folder.name: folder for folder in _subfolders(root)}
     if folders.keys() & {"train", "test", "ground_truth"}:
         return list(_read_mvtec(root))
@@ -142,7 +146,7 @@ def _read_folder(root: Path) -> list[ImageRecord]:
         return [_record(path, "", "train") for path in loose]
     if not labelled:
         raise DatasetError(f"{root} holds no images ({_suffixes()}). {LAYOUTS}.")
-    if not any(_is_normal(name) for name in labelled):
+    if need_normal and not any(_is_normal(name) for name in labelled):
         raise DatasetError(_no_normal_folder(root, folders))
     return [
         _record(path, "" if _is_normal(name) else name, "train" if _is_normal(name) else "test")

@@ -56,8 +56,8 @@ def test_make_targets_shown_exist() -> None:
 
 def test_every_backbone_has_its_row() -> None:
     rows = [
-        f"| `{spec.name}` | {spec.grid}x{spec.grid} x {spec.dim} | {spec.input_size} px "
-        f"| {spec.parameters:g} M | {spec.weights} | {spec.licence} |"
+        f"| `{spec.name}` | {spec.patches} | {spec.dim} | {spec.input_size} px "
+        f"| {spec.parameters:g} | {spec.gmacs:g} | {spec.weights} | {spec.licence} |"
         for spec in SPECS
     ]
     shown = [line for line in README.splitlines() if line.startswith("| `") and " px |" in line]

@@ -38,6 +38,12 @@ def benchmark(
         bool,
         typer.Option("--brute-force", help="Also score against all normal patches, as a rival."),
     ] = False,
+    retrieval: Annotated[
+        bool,
+        typer.Option(
+            "--retrieval", help="Measure similarity search by defect type instead of detection."
+        ),
+    ] = False,
     coreset: Coreset = None,
     holdout: Holdout = None,
     seed: Seed = None,
@@ -51,7 +57,8 @@ def benchmark(
 ) -> None:
     """Learn each data set with each backbone, score its test images, write a report.
 
-    The store in use is not touched.
+    With --retrieval, find for each defective image others of its type, leaving one out, and write
+    retrieval.md. The store in use is not touched.
     """
     from eval.benchmark import BenchmarkSettings, run_benchmark
     from eval.report import write_report
@@ -70,13 +77,17 @@ def benchmark(
         crop=crop,
         padding=False if no_padding else None,
     )
+    names, files = backbone or [settings.backbone], _weights_by_name(weights or [])
+    if retrieval:
+        _retrieval(datasets, names, files, out, settings.coreset, settings.seed)
+        return
     skipped: list[Any] = []
     with progress_bars() as on_progress:
         result = run_benchmark(
             datasets,
-            backbone or [settings.backbone],
+            names,
             out=out,
-            weights=_weights_by_name(weights or []),
+            weights=files,
             settings=BenchmarkSettings(
                 coreset=settings.coreset,
                 holdout=settings.holdout,
@@ -173,6 +184,32 @@ def demo(
     from ui.demo import run_demo
 
     run_demo(out)
+
+
+def _retrieval(
+    datasets: list[Path],
+    backbones: list[str],
+    weights: dict[str, Path],
+    out: Path,
+    coreset: float,
+    seed: int,
+) -> None:
+    from eval.retrieval import retrieval_table, run_retrieval
+    from ui.console import progress_bars, say
+
+    with progress_bars() as on_progress:
+        rows = run_retrieval(
+            datasets,
+            backbones,
+            weights=weights,
+            coreset=coreset,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    text = retrieval_table(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "retrieval.md").write_text(text + "\n", encoding="utf-8")
+    say(text)
 
 
 def _weights_by_name(pairs: list[str]) -> dict[str, Path]:

@@ -22,13 +22,15 @@ def backbones() -> None:
             str(state.spec.dim),
             str(state.spec.input_size),
             f"{state.spec.parameters:g}",
+            f"{state.spec.gmacs:g}",
             state.spec.weights,
             state.state,
             state.spec.licence,
         ]
         for state in list_backbones()
     ]
-    heads = ["name", "patches", "image", "input px", "M weights", "from", "here and now", "licence"]
+    heads = ["name", "patches", "image", "input px", "M weights", "GMAC", "from", "here and now"]
+    heads += ["licence"]
     say(table(heads, rows))
     note(
         "Also timm:NAME[:layers], any timm network with feature maps, for example "

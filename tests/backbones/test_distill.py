@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,23 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from backbones import distill
-from backbones.patchcore import build_trunk
+from backbones.errors import BackboneError
+from backbones.lessons import DescribePatches
+from backbones.networks import Graph, build_network
+from backbones.patchcore import PatchCoreNetwork, Trunk
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
+from tests.backbones.pictures import pictures
 
 
 @pytest.fixture
 def teacher_weights(tmp_path: Path) -> Path:
+    """Of a random teacher without dead channels, which would be normalised by next to nothing."""
     torch.manual_seed(1)
-    state = build_trunk(find_spec("patchcore-resnet18")).state_dict()
+    state = Trunk(find_spec("patchcore-resnet18")).model.state_dict()
+    alive = {k: v + 1 if k.endswith("bias") else v for k, v in state.items()}
     save_file(
-        {k: v for k, v in state.items() if v.is_floating_point()}, tmp_path / "teacher.safetensors"
+        {k: v for k, v in alive.items() if v.is_floating_point()}, tmp_path / "teacher.safetensors"
     )
     return tmp_path / "teacher.safetensors"
 
@@ -36,10 +43,10 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def recipe(steps: int) -> distill.Recipe:
+def recipe(steps: int, student: str = "compact") -> distill.Recipe:
     return distill.Recipe(
         teacher="patchcore-resnet18",
-        student="compact",
+        student=student,
         steps=steps,
         batch=2,
         crop=64,
@@ -81,7 +88,7 @@ def test_a_state_of_another_recipe_is_refused(
 ) -> None:
     out = tmp_path / "net.xml"
     distill.train(recipe(1), teacher_weights, images, out, "cpu")
-    with pytest.raises(SystemExit, match="belongs to another recipe"):
+    with pytest.raises(BackboneError, match="belongs to another recipe"):
         distill.train(recipe(2), teacher_weights, images, out, "cpu")
 
 
@@ -107,3 +114,53 @@ def test_what_is_written_loads_as_the_student(
     assert network.fingerprint != load_backbone("compact").fingerprint
     assert out.is_file()
     assert out.with_suffix(".bin").stat().st_size < 6e6
+
+
+def test_pdn_student_learns_and_what_is_written_loads_as_an_efficientad_teacher(
+    tmp_path: Path, teacher_weights: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECSPECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(distill, "SAVE_EVERY", 10)
+    monkeypatch.setattr(distill, "WARMUP_STEPS", 5)
+    out = tmp_path / "pdn.xml"
+    steps = replace(recipe(30, "efficientad-small"), learning_rate=1e-3)
+    distill.train(steps, teacher_weights, images, out, "cpu")
+    losses = np.loadtxt(out.with_suffix(".log.csv"), delimiter=",", skiprows=1)[:, 1]
+    assert losses[-1] < 0.9 * losses[0]
+
+    weights = out.with_suffix(".safetensors")
+    network = load_backbone("efficientad-small", weights=weights, precision="f32", input_size=64)
+    spec = replace(find_spec("efficientad-small"), input_size=64)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(pictures(1, 64))
+        expected, _ = Graph(build_network(spec, load_file(weights)), spec)(pixels)
+    got = network.embed(pictures(1, 64)).patches
+    assert np.abs(got - expected.numpy()).max() <= 1e-3 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("teacher", ["patchcore-resnet18", "patchcore-resnet50"])
+def test_targets_of_a_pdn_are_the_teachers_features_in_384_channels_on_the_students_grid(
+    teacher: str,
+) -> None:
+    """Of 1536 channels each target is the mean of four neighbouring ones."""
+    torch.manual_seed(0)
+    trunk = Trunk(find_spec(teacher)).eval()
+    lesson = DescribePatches(trunk, find_spec("efficientad-small"))
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        (targets,), (predictions,) = lesson.targets(pixels), lesson.predictions(pixels)
+        patches, _ = PatchCoreNetwork(trunk)(pixels)
+    assert targets.shape == predictions.shape == (2, 384, 8, 8)
+    grouped = patches.reshape(2, 8, 8, 384, -1).mean(dim=-1)
+    torch.testing.assert_close(targets.permute(0, 2, 3, 1), grouped)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("vgg16", "compact"), ("patchcore-resnet18", "dinov2-small")]
+)
+def test_teacher_or_student_of_another_family_is_refused(
+    teacher_weights: Path, teacher: str, student: str
+) -> None:
+    wanted = replace(recipe(1), teacher=teacher, student=student)
+    with pytest.raises(BackboneError, match=f"got {teacher} and {student}"):
+        distill.make_lesson(wanted, teacher_weights, "cpu")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec
 from backbones.errors import BackboneError
-from backbones.patchcore import PatchCoreNetwork, build_trunk, load_weights
-from backbones.specs import SPECS, find_spec
+from backbones.patchcore import Trunk
+from backbones.specs import find_spec
+from tests.backbones.conftest import MakeNetwork
 
 Float64 = NDArray[np.float64]
-
-MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
 
 SMALL = [find_spec(name) for name in ("compact", "patchcore-resnet18", "patchcore-wide_resnet50_2")]
 
@@ -62,12 +62,12 @@ def reference_patches(layers: list[Float64]) -> Float64:
 
 @pytest.mark.parametrize("spec", SMALL, ids=lambda spec: spec.name)
 def test_features_are_those_of_the_papers_definition(
-    spec: BackboneSpec, random_trunk: MakeTrunk
+    spec: BackboneSpec, random_network: MakeNetwork
 ) -> None:
-    trunk = random_trunk(spec)
+    network: Any = random_network(spec)
     with torch.inference_mode():
-        layers = [layer.double().numpy() for layer in trunk(pixels())]
-        patches, images = PatchCoreNetwork(trunk)(pixels())
+        layers = [layer.double().numpy() for layer in network.trunk(pixels())]
+        patches, images = network(pixels())
     for number in range(2):
         expected = reference_patches([layer[number] for layer in layers])
         tolerance = 1e-5 * float(np.abs(expected).max())
@@ -75,29 +75,15 @@ def test_features_are_those_of_the_papers_definition(
         np.testing.assert_allclose(images[number], expected.mean(axis=(0, 1)), atol=tolerance)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
-def test_spec_tells_the_shape_of_the_features_and_the_size_of_the_network(
-    spec: BackboneSpec,
-) -> None:
-    with torch.device("meta"):
-        trunk = build_trunk(spec)
-        patches, images = PatchCoreNetwork(trunk)(
-            torch.empty(1, 3, spec.input_size, spec.input_size)
-        )
-    assert patches.shape == (1, spec.grid, spec.grid, spec.dim)
-    assert images.shape == (1, spec.dim)
-    weights = sum(weight.numel() for weight in trunk.parameters())
-    assert weights / 1e6 == pytest.approx(spec.parameters, abs=0.06)
-
-
-def test_stride_in_1x1_moves_the_strides_and_nothing_else(random_trunk: MakeTrunk) -> None:
+def test_stride_in_1x1_moves_the_strides_and_nothing_else() -> None:
     modern, early = find_spec("patchcore-resnet50"), find_spec("patchcore-resnet50-v1")
     strides = {}
     for spec in (modern, early):
-        trunk = random_trunk(spec)
+        with torch.device("meta"):
+            model = Trunk(spec).model
         strides[spec.name] = {
             name: layer.stride[0]
-            for name, layer in trunk.named_modules()
+            for name, layer in model.named_modules()
             if isinstance(layer, torch.nn.Conv2d) and layer.stride[0] > 1
         }
     moved = {"layer2.0.conv1": 2, "layer3.0.conv1": 2}
@@ -106,11 +92,13 @@ def test_stride_in_1x1_moves_the_strides_and_nothing_else(random_trunk: MakeTrun
     assert strides == {modern.name: common | kept, early.name: common | moved}
 
 
-def test_stride_in_1x1_changes_the_features_but_not_their_shape(random_trunk: MakeTrunk) -> None:
+def test_stride_in_1x1_changes_the_features_but_not_their_shape(
+    random_network: MakeNetwork,
+) -> None:
     early = find_spec("patchcore-resnet50-v1")
     with torch.inference_mode():
         features = [
-            PatchCoreNetwork(random_trunk(spec))(pixels(1))[0]
+            random_network(spec)(pixels(1))[0]
             for spec in (early, replace(early, stride_in_1x1=False))
         ]
     assert features[0].shape == features[1].shape
@@ -118,42 +106,32 @@ def test_stride_in_1x1_changes_the_features_but_not_their_shape(random_trunk: Ma
     assert difference > 0.05
 
 
-def test_weights_are_copied_and_those_beyond_the_cut_ignored(random_trunk: MakeTrunk) -> None:
-    spec = find_spec("patchcore-resnet18")
+def test_weights_are_copied_and_those_beyond_the_cut_ignored() -> None:
     state = state_of("resnet18")
-    trunk = random_trunk(spec)
-    load_weights(trunk, state, spec)
-    loaded = trunk.state_dict()
+    loaded = Trunk(find_spec("patchcore-resnet18"), state).model.state_dict()
     assert all(torch.equal(loaded[name], state[name]) for name in loaded)
     assert "layer4.1.conv2.weight" in state, "the file goes beyond the cut"
     assert "layer4.1.conv2.weight" not in loaded
 
 
-def test_weights_that_end_at_the_cut_and_those_in_half_precision_load(
-    random_trunk: MakeTrunk,
-) -> None:
+def test_weights_that_end_at_the_cut_and_those_in_half_precision_load() -> None:
     spec = find_spec("patchcore-resnet18")
-    trunk = random_trunk(spec)
-    state = {name: state_of("resnet18")[name].half() for name in trunk.state_dict()}
-    load_weights(trunk, state, spec)
-    weight = trunk.state_dict()["layer3.1.conv2.weight"]
+    used = Trunk(spec).model.state_dict()
+    state = {name: state_of("resnet18")[name].half() for name in used}
+    weight = Trunk(spec, state).model.state_dict()["layer3.1.conv2.weight"]
     assert weight.dtype == torch.float32
     assert torch.equal(weight, state["layer3.1.conv2.weight"].float())
 
 
-def test_batch_counters_may_be_missing(random_trunk: MakeTrunk) -> None:
-    spec = find_spec("patchcore-resnet18")
+def test_batch_counters_may_be_missing() -> None:
     state = {k: v for k, v in state_of("resnet18").items() if "num_batches_tracked" not in k}
-    load_weights(random_trunk(spec), state, spec)
+    Trunk(find_spec("patchcore-resnet18"), state)
 
 
-def refusal(random_trunk: MakeTrunk, state: Mapping[str, torch.Tensor], spec: BackboneSpec) -> str:
-    """The error of loading ``state``, after which the trunk is as it was."""
-    trunk = random_trunk(spec)
+def refusal(state: Mapping[str, torch.Tensor], spec: BackboneSpec) -> str:
+    """The error of loading ``state``."""
     with pytest.raises(BackboneError) as caught:
-        load_weights(trunk, state, spec)
-    untouched = random_trunk(spec).state_dict()
-    assert all(torch.equal(untouched[name], weight) for name, weight in trunk.state_dict().items())
+        Trunk(spec, state)
     message = str(caught.value)
     assert "\n" not in message
     assert f"not a timm '{spec.architecture}'" in message
@@ -161,17 +139,17 @@ def refusal(random_trunk: MakeTrunk, state: Mapping[str, torch.Tensor], spec: Ba
     return message
 
 
-def test_missing_weight_is_refused_by_name(random_trunk: MakeTrunk) -> None:
+def test_missing_weight_is_refused_by_name() -> None:
     state = dict(state_of("resnet18"))
     del state["layer3.0.bn2.running_var"]
-    message = refusal(random_trunk, state, find_spec("patchcore-resnet18"))
+    message = refusal(state, find_spec("patchcore-resnet18"))
     assert "it lacks 'layer3.0.bn2.running_var'" in message
 
 
-def test_misshapen_weight_is_refused_by_name(random_trunk: MakeTrunk) -> None:
+def test_misshapen_weight_is_refused_by_name() -> None:
     state = dict(state_of("resnet18"))
     state["layer2.0.conv1.weight"] = torch.zeros(128, 64, 1, 1)
-    message = refusal(random_trunk, state, find_spec("patchcore-resnet18"))
+    message = refusal(state, find_spec("patchcore-resnet18"))
     assert "it has another shape for 'layer2.0.conv1.weight'" in message
 
 
@@ -186,9 +164,7 @@ def test_misshapen_weight_is_refused_by_name(random_trunk: MakeTrunk) -> None:
         ("resnet18", "compact", "lacks 'conv1.0.weight'"),
     ],
 )
-def test_weights_of_another_network_are_refused(
-    random_trunk: MakeTrunk, given: str, wanted: str, fault: str
-) -> None:
+def test_weights_of_another_network_are_refused(given: str, wanted: str, fault: str) -> None:
     with torch.device("meta"):
         state = dict(timm.create_model(given, pretrained=False).state_dict())
-    assert fault in refusal(random_trunk, state, find_spec(wanted))
+        assert fault in refusal(state, find_spec(wanted))

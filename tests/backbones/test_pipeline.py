@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +27,7 @@ class FakeBackbone:
     """Implements `Backbone`: an image's only patch is its mean colour, its embedding the same."""
 
     spec = replace(find_spec("compact"), input_size=16)
+    large = replace(spec, input_size=256)
     source: Path | None = None
     precision: Precision = "f32"
     fingerprint = "fake"
@@ -163,3 +167,51 @@ def test_features_are_those_of_the_backbone_on_single_images(tmp_path: Path) -> 
         tolerance = 1e-4 * float(np.abs(alone.patches).max())
         np.testing.assert_allclose(outcome.patches, alone.patches[0], atol=tolerance)
         np.testing.assert_allclose(outcome.image, alone.images[0], atol=tolerance)
+
+
+ROOT = Path(pipeline.__file__).parent.parent
+STREAM = """
+import sys
+from pathlib import Path
+from backbones.pipeline import embed_files
+from tests.backbones.test_pipeline import FakeBackbone, resident_kib
+
+class FakeLargeBackbone(FakeBackbone):
+    spec = FakeBackbone.large
+
+outcomes = embed_files(FakeLargeBackbone(), sorted(Path(sys.argv[1]).iterdir()))
+for done, outcome in enumerate(outcomes, 1):
+    assert outcome.width == 2048, outcome
+    if done in (100, 600):
+        print(resident_kib())
+"""
+
+
+def resident_kib() -> int:
+    """Memory of this process that is in use."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").is_file(), reason="resident memory is read from /proc"
+)
+def test_resident_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path) -> None:
+    """500 photos of 4 megapixels: their inputs alone would be 94 MiB, decoded they are 6 GiB."""
+    ramp = np.linspace(0, 255, 2048, dtype=np.uint8)
+    photo = np.broadcast_to(ramp[:, None, None], (2048, 2048, 3))
+    Image.fromarray(np.ascontiguousarray(photo)).save(tmp_path / "photo.jpg")
+    (tmp_path / "photos").mkdir()
+    for number in range(600):
+        (tmp_path / "photos" / f"{number:03d}.jpg").symlink_to(tmp_path / "photo.jpg")
+    ended = subprocess.run(
+        [sys.executable, "-c", STREAM, str(tmp_path / "photos")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    after_100, after_600 = map(int, ended.stdout.split())
+    assert after_600 - after_100 < 24 * 1024

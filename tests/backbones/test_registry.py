@@ -16,16 +16,13 @@ import huggingface_hub.utils
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from backbones import registry, weights
-from backbones.base import Backbone, BackboneSpec
+from backbones.base import Backbone
 from backbones.errors import BackboneError
-from backbones.registry import list_backbones, load_backbone
+from backbones.registry import list_backbones, load_backbone, load_network
 from backbones.specs import SPECS, find_spec
 from backbones.weights import load_state
-
-MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
 
 ROOT = Path(registry.__file__).parent.parent
 WITHOUT_TORCH = """
@@ -34,39 +31,12 @@ for name in ("torch", "timm", "torchvision", "safetensors.torch"):
     sys.modules[name] = None  # importing it fails
 from pathlib import Path
 import numpy as np
-from backbones.registry import load_backbone
-backbone = load_backbone({arguments})
+from backbones.registry import load_backbone, load_network
+from backbones.specs import find_spec
+backbone = {expression}
 features = backbone.embed(np.zeros((1, 256, 256, 3), dtype=np.uint8))
 print(backbone.fingerprint, *features.patches.shape, np.isfinite(features.patches).all())
 """
-
-
-@pytest.fixture(scope="module")
-def weight_file(random_trunk: MakeTrunk, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read only: random weights for the network of `compact`."""
-    file = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    save_file(random_trunk(find_spec("compact")).state_dict(), file)
-    return file
-
-
-@pytest.fixture(scope="module")
-def filled_cache(weight_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Read only: a cache in which ``weight_file`` lies exported, and its fingerprint."""
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VECSPECT_CACHE", str(cache))
-        backbone = load_backbone("compact", weights=weight_file, precision="f32")
-    return cache, backbone.fingerprint
-
-
-@pytest.fixture
-def cache(
-    filled_cache: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, str]:
-    """A copy of ``filled_cache`` that is in force."""
-    folder = shutil.copytree(filled_cache[0], tmp_path / "cache")
-    monkeypatch.setenv("VECSPECT_CACHE", str(folder))
-    return folder, filled_cache[1]
 
 
 @pytest.fixture
@@ -84,10 +54,10 @@ def refusal(name: str, **options: Any) -> str:
     return str(caught.value)
 
 
-def run_without_torch(arguments: str) -> list[str]:
+def run_without_torch(expression: str) -> list[str]:
     """What a process prints that loads and runs a backbone and cannot import torch."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH.format(arguments=arguments)],
+        [sys.executable, "-c", WITHOUT_TORCH.format(expression=expression)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -124,6 +94,9 @@ def test_backbone_without_weights_of_its_own_asks_for_a_file() -> None:
     assert "pass --weights FILE" in refusal("patchcore-resnet50-v1")
 
 
+ONE_OF_EACH_FAMILY = ("patchcore-resnet18", "efficientad-small", "vgg16", "dinov2-small")
+
+
 class Trap:
     """Unpickling it makes a folder."""
 
@@ -135,8 +108,9 @@ class Trap:
 
 
 @pytest.mark.parametrize("form", ["torch", "pickle"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_weight_file_that_carries_code_is_refused_and_nothing_executed(
-    tmp_path: Path, form: str
+    tmp_path: Path, name: str, form: str
 ) -> None:
     file, sprung = tmp_path / "w.pth", tmp_path / "sprung"
     state = {"conv1.weight": torch.zeros(1), "extra": Trap(sprung)}
@@ -144,7 +118,7 @@ def test_weight_file_that_carries_code_is_refused_and_nothing_executed(
         torch.save(state, file)
     else:
         file.write_bytes(pickle.dumps(state))
-    message = refusal("patchcore-resnet18", weights=file)
+    message = refusal(name, weights=file)
     assert str(file) in message
     assert not sprung.exists()
     if form == "torch":
@@ -153,8 +127,9 @@ def test_weight_file_that_carries_code_is_refused_and_nothing_executed(
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_damaged_weight_file_is_refused_by_name(
-    tmp_path: Path, weight_file: Path, suffix: str, damage: str
+    tmp_path: Path, weight_file: Path, name: str, suffix: str, damage: str
 ) -> None:
     file = tmp_path / f"w{suffix}"
     if suffix == ".pth":
@@ -163,7 +138,7 @@ def test_damaged_weight_file_is_refused_by_name(
         shutil.copy(weight_file, file)
     whole = file.read_bytes()
     file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage])
-    message = refusal("compact", weights=file)
+    message = refusal(name, weights=file)
     assert message.startswith(f"{file} ")
     assert "safetensors" in message
 
@@ -201,19 +176,23 @@ def test_unreachable_hub_is_one_line_that_names_the_way_out(
 
 
 def test_second_load_needs_neither_torch_nor_the_weight_file(cache: tuple[Path, str]) -> None:
-    printed = run_without_torch(f"'compact', precision='f32', fingerprint='{cache[1]}'")
+    printed = run_without_torch(
+        f"load_network(find_spec('compact'), precision='f32', fingerprint='{cache[1]}')"
+    )
     assert printed == [cache[1], "1", "32", "32", "384", "True"]
 
 
 def test_second_load_with_the_weight_file_needs_no_torch(
     cache: tuple[Path, str], weight_file: Path
 ) -> None:
-    printed = run_without_torch(f"'compact', weights=Path({str(weight_file)!r}), precision='f32'")
+    printed = run_without_torch(
+        f"load_backbone('compact', weights=Path({str(weight_file)!r}), precision='f32')"
+    )
     assert printed[0] == cache[1]
 
 
 def test_bundled_network_runs_without_torch() -> None:
-    printed = run_without_torch("'compact'")
+    printed = run_without_torch("load_backbone('compact')")
     assert printed[1:] == ["1", "32", "32", "384", "True"]
 
 
@@ -221,7 +200,8 @@ def test_network_to_be_exported_says_that_it_needs_torch(
     tmp_path: Path, weight_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VECSPECT_CACHE", str(tmp_path))
-    monkeypatch.delitem(sys.modules, "backbones.patchcore", raising=False)
+    for name in ("networks", "patchcore", "timm_networks", "efficientad", "vgg16", "vit"):
+        monkeypatch.delitem(sys.modules, f"backbones.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "timm", None)
     message = refusal("compact", weights=weight_file)
     assert "backbone 'compact' needs torch and timm, which are not installed" in message
@@ -239,12 +219,13 @@ def test_weights_are_known_by_their_content_not_by_their_path(
 
 
 @pytest.mark.usefixtures("no_export")
-def test_fallback_weights_are_used_only_when_no_others_are_given(
+def test_fallback_is_used_only_when_no_weights_are_given_and_while_it_is_there(
     cache: tuple[Path, str], weight_file: Path
 ) -> None:
-    fallback = load_backbone("compact", fallback_weights=weight_file, precision="f32")
+    spec = find_spec("compact")
+    fallback = load_network(spec, fallback=weight_file, precision="f32")
     assert fallback.fingerprint == cache[1]
-    bundled = load_backbone("compact", fallback_weights=Path("/nowhere"), precision="f32")
+    bundled = load_network(spec, fallback=Path("/nowhere"), precision="f32")
     assert bundled.fingerprint != cache[1]
     assert bundled.source is None
 
@@ -265,7 +246,7 @@ def test_interrupted_export_is_done_again(
     whole = load_backbone("compact", weights=weight_file, precision="f32")
     assert np.array_equal(features_of(again), features_of(whole))
     names = sorted(path.suffix for path in leftover.parent.iterdir())
-    assert names == [".bin", ".xml"], "nothing else is left behind"
+    assert names == [".bin", ".json", ".xml"], "nothing else is left behind"
 
 
 @pytest.mark.usefixtures("no_export")
@@ -315,3 +296,24 @@ def test_weights_in_the_hubs_cache_are_used_without_the_network(
     monkeypatch.setattr(huggingface_hub.utils, "get_session", Unreachable)
     spec = find_spec("patchcore-resnet18")
     assert weights.hub_file(spec, download=True) == Path("/hub/w.safetensors")
+
+
+def test_bundled_network_has_a_fixed_input_and_runs_on_the_cpu() -> None:
+    for options in ({"input_size": 320}, {"crop": 224}):
+        assert "the bundled 'compact' has a fixed input" in refusal("compact", **options)
+    assert "the bundled 'compact' runs on the CPU" in refusal("compact", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"input_size": 250}, "multiple of 8 px, got 250. Try --input-size 248."),
+        ({"crop": 300}, "--crop 300 does not lie within the input of 256 px."),
+        ({"crop": 223}, "--crop 223 has no centre in 256 px."),
+        ({"crop": -8}, "--crop -8 does not lie within the input of 256 px."),
+    ],
+)
+def test_size_or_crop_that_cannot_be_is_refused_with_one_that_can(
+    options: dict[str, int], line: str
+) -> None:
+    assert line in refusal("patchcore-resnet18", **options)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -12,129 +12,88 @@ import torch
 from numpy.typing import NDArray
 
 from backbones import runtime
-from backbones.base import BackboneSpec, Features
+from backbones.base import Features
+from backbones.card import read_card
 from backbones.errors import BackboneError
-from backbones.patchcore import PatchCoreNetwork
-from backbones.preprocess import MEAN, STD
 from backbones.runtime import OpenVinoBackbone, cache_folder, export, fingerprint_of
-from backbones.specs import find_spec
+from backbones.specs import SPECS, find_spec
+from tests.backbones.conftest import MakeNetwork
+from tests.backbones.pictures import assert_same, pictures
+from tests.backbones.tiny import TINY, tiny_network
 
-MakeTrunk = Callable[[BackboneSpec], torch.nn.Module]
-
-SMALL = [
-    replace(find_spec(name), input_size=64)
-    for name in (
-        "compact",
-        "patchcore-resnet18",
-        "patchcore-resnet50-v1",
-        "patchcore-wide_resnet50_2",
-    )
-]
+COMPACT = replace(find_spec("compact"), input_size=64)
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A random network and the file it was exported to."""
-
-    spec: BackboneSpec
-    trunk: torch.nn.Module
-    file: Path
-
-    def load(self) -> OpenVinoBackbone:
-        return OpenVinoBackbone(self.spec, self.file, "f32", "fingerprint")
-
-
-@pytest.fixture(scope="module", params=SMALL, ids=lambda spec: spec.name)
-def exported(
-    request: pytest.FixtureRequest,
-    random_trunk: MakeTrunk,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Exported:
-    spec: BackboneSpec = request.param
-    file = tmp_path_factory.mktemp("networks") / f"{spec.name}.xml"
-    trunk = random_trunk(spec)
-    export(trunk, spec, file)
-    return Exported(spec, trunk, file)
-
-
-def images(count: int, size: int = 64) -> NDArray[np.uint8]:
-    """Noise at several scales: flat and busy regions."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (count, size // 8, size // 8, 3), dtype=np.uint8)
-    fine = rng.integers(-40, 41, (count, size, size, 3))
-    noisy = coarse.repeat(8, axis=1).repeat(8, axis=2) + fine
-    return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
-
-
-def in_torch(trunk: torch.nn.Module, inputs: NDArray[np.uint8]) -> Features:
-    """The features as torch computes them, normalised here."""
-    normalised = (inputs / 255 - MEAN) / STD
-    pixels = torch.tensor(normalised, dtype=torch.float32).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        patches, embeddings = PatchCoreNetwork(trunk)(pixels)
-    return Features(patches.numpy(), embeddings.numpy())
-
-
-def assert_same(got: Features, want: Features, tolerance: float) -> None:
-    """Equal up to ``tolerance`` times the largest value."""
-    for one, other in ((got.patches, want.patches), (got.images, want.images)):
-        assert one.shape == other.shape
-        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
-
-
-def test_openvino_gives_the_features_of_torch(exported: Exported) -> None:
-    assert_same(exported.load().embed(images(3)), in_torch(exported.trunk, images(3)), 1e-3)
+@pytest.fixture(scope="module")
+def compact(
+    random_network: MakeNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> OpenVinoBackbone:
+    """Random weights, exported."""
+    file = tmp_path_factory.mktemp("networks") / "compact.xml"
+    export(random_network(COMPACT), COMPACT, file, "weights")
+    return OpenVinoBackbone(COMPACT, file, "f32", "weights")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_batch_of_any_size_gives_the_features_of_single_images(
-    exported: Exported, count: int
+    compact: OpenVinoBackbone, count: int
 ) -> None:
-    backbone, inputs = exported.load(), images(count)
-    together = backbone.embed(inputs)
-    alone = [backbone.embed(inputs[i : i + 1]) for i in range(count)]
+    inputs = pictures(count, 64)
+    alone = [compact.embed(inputs[i : i + 1]) for i in range(count)]
     stacked = Features(
         np.concatenate([a.patches for a in alone]), np.concatenate([a.images for a in alone])
     )
-    assert_same(together, stacked, 1e-5)
+    assert_same(compact.embed(inputs), stacked, 1e-5)
 
 
-def test_features_outlive_the_next_call(exported: Exported) -> None:
-    backbone, inputs = exported.load(), images(2)
-    first = backbone.embed(inputs[:1])
+def test_features_outlive_the_next_call(compact: OpenVinoBackbone) -> None:
+    inputs = pictures(2, 64)
+    first = compact.embed(inputs[:1])
     before = first.patches.copy()
-    backbone.embed(inputs[1:])
+    compact.embed(inputs[1:])
     assert np.array_equal(first.patches, before)
 
 
-GOLDEN = {
-    (0, 0): ([1.6746, 0.0193, 1.1307, 0.0, 0.0, 0.1321, 0.7748, 5.3154], 17.4947),
-    (5, 2): ([4.4874, 0.0, 2.7669, 0.2269, 0.0, 0.0, 0.0196, 8.3828], 35.1253),
+CHANGES: dict[str, dict[str, Any]] = {
+    "patchcore-resnet50": {
+        "architecture": "resnet101",
+        "input_size": 320,
+        "crop": 224,
+        "layers": (1, 2),
+        "stride_in_1x1": True,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+    "efficientad-small": {
+        "architecture": "medium",
+        "input_size": 320,
+        "crop": 224,
+        "padding": False,
+        "family": "patchcore",
+    },
+    "vgg16": {"mean": (0.5, 0.5, 0.5), "family": "vit"},
+    "dinov2-small": {"layers": (8,), "input_size": 518, "family": "patchcore"},
 }
-"""Cell -> first eight values and norm of its patch embedding, by torch, from the seeds above."""
 
 
-@pytest.mark.parametrize("exported", SMALL[:1], indirect=True, ids=lambda spec: spec.name)
-def test_features_are_those_of_the_day_the_test_was_written(exported: Exported) -> None:
-    patches = exported.load().embed(images(1)).patches[0]
-    for cell, (values, norm) in GOLDEN.items():
-        np.testing.assert_allclose(patches[cell][:8], values, atol=1e-3)
-        assert np.linalg.norm(patches[cell]) == pytest.approx(norm, rel=1e-4)
+@pytest.mark.parametrize("name", CHANGES)
+def test_fingerprint_changes_with_all_that_changes_the_features(name: str) -> None:
+    spec = find_spec(name)
+    changed = [replace(spec, **{field: value}) for field, value in CHANGES[name].items()]
+    prints = [fingerprint_of(each, "a", "f32") for each in (spec, *changed)]
+    prints += [fingerprint_of(spec, "b", "f32")]
+    prints += [fingerprint_of(spec, "a", precision) for precision in ("bf16", "int8")]
+    assert len(set(prints)) == len(prints)
 
 
-def test_fingerprint_changes_with_all_that_changes_the_features() -> None:
+def test_fingerprint_knows_the_order_of_the_layers() -> None:
     spec = find_spec("patchcore-resnet50")
-    variants = {
-        fingerprint_of(spec, "a", "f32"),
-        fingerprint_of(spec, "b", "f32"),
-        fingerprint_of(spec, "a", "bf16"),
-        fingerprint_of(replace(spec, input_size=320), "a", "f32"),
-        fingerprint_of(replace(spec, layers=(1, 2)), "a", "f32"),
-        fingerprint_of(replace(spec, layers=(3, 2)), "a", "f32"),
-        fingerprint_of(replace(spec, architecture="resnet101"), "a", "f32"),
-        fingerprint_of(replace(spec, stride_in_1x1=True), "a", "f32"),
-    }
-    assert len(variants) == 8
+    turned = replace(spec, layers=(3, 2))
+    assert fingerprint_of(turned, "a", "f32") != fingerprint_of(spec, "a", "f32")
+
+
+def test_no_two_backbones_share_a_fingerprint() -> None:
+    assert len({fingerprint_of(spec, "a", "f32") for spec in SPECS}) == len(SPECS)
 
 
 def test_fingerprint_changes_with_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +111,27 @@ def test_fingerprint_does_not_change_with_names_licences_and_sources() -> None:
     assert fingerprint_of(renamed, "a", "f32") == fingerprint_of(spec, "a", "f32")
 
 
-def test_fingerprint_is_that_of_the_day_the_test_was_written() -> None:
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("compact", "62e774d414048b6e"),
+        ("patchcore-resnet50", "d9863c134f0463b4"),
+        ("efficientad-small", "c9eeb1b6bb9e4857"),
+        ("vgg16", "0206b6fe86bce388"),
+        ("dinov2-small", "61fa6f383f367696"),
+    ],
+)
+def test_fingerprint_is_that_of_the_day_the_test_was_written(name: str, fingerprint: str) -> None:
     """Categories on disk carry it: a change turns every one of them void."""
-    assert fingerprint_of(find_spec("patchcore-resnet50"), "a", "f32") == "d9863c134f0463b4"
+    assert fingerprint_of(find_spec(name), "a", "f32") == fingerprint
+
+
+def test_fingerprint_knows_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find_spec("vgg16")
+    before = fingerprint_of(spec, "a", "f32")
+    monkeypatch.setenv("VECSPECT_CACHE", "/elsewhere")
+    monkeypatch.setattr(runtime, "native_precision", lambda: "bf16")
+    assert fingerprint_of(spec, "a", "f32") == before
 
 
 def test_cache_folder_is_the_one_of_the_environment(
@@ -166,28 +143,11 @@ def test_cache_folder_is_the_one_of_the_environment(
     assert tmp_path not in cache_folder().parents
 
 
-class TinyTrunk(torch.nn.Module):
-    """Two layers of a few channels: exported in no time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = torch.nn.Conv2d(3, 4, 3, stride=8, padding=1)
-        self.second = torch.nn.Conv2d(4, 6, 3, stride=2, padding=1)
-
-    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        first = self.first(pixels)
-        return [first, self.second(first)]
-
-
-TINY = SMALL[0]
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read only: the exported `TinyTrunk`."""
     file = tmp_path_factory.mktemp("tiny") / "tiny.xml"
-    export(TinyTrunk(), TINY, file)
+    export(tiny_network(), TINY, file, "weights")
     return file
 
 
@@ -206,7 +166,7 @@ def test_failed_write_leaves_nothing_behind(
 
     monkeypatch.setattr(openvino, "save_model", save)
     with pytest.raises(OSError, match="no space left"):
-        export(TinyTrunk(), TINY, tmp_path / "networks" / "tiny.xml")
+        export(tiny_network(), TINY, tmp_path / "networks" / "tiny.xml", "weights")
     assert list((tmp_path / "networks").iterdir()) == []
 
 
@@ -215,7 +175,7 @@ def test_network_on_which_openvino_and_torch_disagree_is_not_exported(
 ) -> None:
     monkeypatch.setattr(runtime, "parity_error", lambda *_: float("nan"))
     with pytest.raises(BackboneError, match="OpenVINO and torch disagree on 'compact' by nan"):
-        export(TinyTrunk(), TINY, tmp_path / "tiny.xml")
+        export(tiny_network(), TINY, tmp_path / "tiny.xml", "weights")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,15 +185,15 @@ def test_parity_error_is_relative_to_the_largest_value_of_each_output() -> None:
             return np.array([100.0, 1.0], np.float32), np.array([1.1], np.float32)
 
     expected = [np.array([100.0, 3.0], np.float32), np.array([1.0], np.float32)]
-    error = runtime.parity_error(lambda _: Result(), images(1), expected)
+    error = runtime.parity_error(lambda _: Result(), pictures(1, 64), expected)
     assert error == pytest.approx(0.1, rel=1e-5)
 
 
 def test_export_at_half_precision_is_smaller_and_close(tiny: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.xml"
-    export(TinyTrunk(), TINY, small, half=True)
+    export(tiny_network(), TINY, small, "weights", half=True)
     halved, whole = (
-        OpenVinoBackbone(TINY, file, "f32", "x").embed(images(1)) for file in (small, tiny)
+        OpenVinoBackbone(TINY, file, "f32", "x").embed(pictures(1, 64)) for file in (small, tiny)
     )
     assert_same(halved, whole, 5e-3)
     assert small.with_suffix(".bin").stat().st_size < tiny.with_suffix(".bin").stat().st_size
@@ -264,4 +224,31 @@ def test_network_runs_from_any_folder(tiny: Path, tmp_path: Path) -> None:
     here, there = (
         OpenVinoBackbone(TINY, file, "f32", "x") for file in (tiny, copied(tiny, tmp_path))
     )
-    assert_same(here.embed(images(1)), there.embed(images(1)), 0)
+    assert_same(here.embed(pictures(1, 64)), there.embed(pictures(1, 64)), 0)
+
+
+def test_card_beside_the_network_tells_what_it_is(tiny: Path) -> None:
+    card = read_card(tiny.with_suffix(".json"))
+    assert (card.spec, card.weights_sha256, card.precision) == (TINY, "weights", "f32")
+
+
+def test_network_whose_maps_are_not_those_of_the_spec_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"gives patches of shape \(8, 8, 10\), expected") as e:
+        export(tiny_network(), COMPACT, tmp_path / "tiny.xml", "weights")
+    assert "\n" not in str(e.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Wild(torch.nn.Module):
+    """Branches on its values, which no graph can hold."""
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        side = 8 if pixels.sum() > 0 else 4
+        patches = pixels[:, :1, :side, :side].permute(0, 2, 3, 1)
+        return patches, patches.mean(dim=(1, 2))
+
+
+def test_network_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="'compact' cannot be exported") as caught:
+        export(Wild(), replace(COMPACT, dim=1), tmp_path / "wild.xml", "weights")
+    assert "\n" not in str(caught.value)

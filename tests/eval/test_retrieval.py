@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, ndcg_score
+
+from backbones.base import Backbone
+from eval import retrieval
+from eval.retrieval import retrieval_figures, retrieval_table, run_retrieval
+from indexer.dataset import DatasetError
+from indexer.synthetic import write_dataset
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(6, 20), st.integers(2, 4))
+def test_figures_are_those_of_scikit_learn_query_by_query(
+    seed: int, count: int, types: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    embeddings = rng.standard_normal((count, 5)).astype(np.float32)
+    kinds = [str(k) for k in rng.integers(0, types, count)]
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    aps, gains, first = [], [], []
+    for i, kind in enumerate(kinds):
+        others = [j for j in range(count) if j != i]
+        truth = np.array([kinds[j] == kind for j in others])
+        if truth.any():
+            scores = unit[others] @ unit[i]
+            aps.append(average_precision_score(truth, scores))
+            gains.append(ndcg_score(truth[None].astype(int), scores[None]))
+            first.append(bool(truth[int(np.argmax(scores))]))
+    figures = retrieval_figures(embeddings, kinds)
+    assert figures.queries == len(aps)
+    assert math.isclose(figures.mean_ap, np.mean(aps), rel_tol=1e-5)
+    assert math.isclose(figures.ndcg, np.mean(gains), rel_tol=1e-5)
+    assert math.isclose(figures.p_at_1, np.mean(first), rel_tol=1e-5)
+
+
+def test_perfect_and_hopeless_search_have_their_figures() -> None:
+    corners = np.repeat(np.eye(2, dtype=np.float32), 6, axis=0)
+    perfect = retrieval_figures(corners, ["a"] * 6 + ["b"] * 6)
+    assert (perfect.p_at_1, perfect.p_at_5, perfect.mean_ap, perfect.ndcg) == (1, 1, 1, 1)
+    assert perfect.chance == pytest.approx(5 / 11)
+    mixed = retrieval_figures(corners, ["a", "b", "c", "d", "e", "f"] * 2)
+    assert mixed.p_at_5 == 0
+
+
+def test_queries_can_be_of_one_kind_alone_and_need_another_of_it() -> None:
+    embeddings = np.eye(4, dtype=np.float32)
+    assert retrieval_figures(embeddings, ["a", "a", "b", "b"], only="a").queries == 2
+    with pytest.raises(ValueError, match="no query has another image of its kind"):
+        retrieval_figures(embeddings, ["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match="no query has another image of its kind"):
+        retrieval_figures(embeddings, ["a", "a", "c", "d"], only="d")
+
+
+@pytest.fixture
+def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "load_backbone", lambda name, *, weights: network)
+
+
+@pytest.mark.usefixtures("own_network")
+def test_data_set_is_searched_by_whole_image_and_by_defect(dataset: Path) -> None:
+    rows = run_retrieval([dataset], ["compact"], coreset=0.02)
+    assert [(row.queries, row.by, row.figures.queries) for row in rows] == [
+        ("defective", "whole", 6),
+        ("defective", "defect", 6),
+        ("normal", "whole", 20),
+    ]
+    table = retrieval_table(rows).splitlines()
+    assert len(table) == 5
+    assert table[3].startswith("| grid | compact | defective | defect | 6 | ")
+
+
+@pytest.mark.usefixtures("own_network")
+def test_folder_per_defect_type_without_normal_images_is_searched_by_whole_image(
+    dataset: Path, tmp_path: Path
+) -> None:
+    for folder in (dataset / "test").iterdir():
+        if folder.name != "good":
+            (tmp_path / folder.name).symlink_to(folder)
+    rows = run_retrieval([tmp_path], ["compact"])
+    assert [(row.queries, row.by) for row in rows] == [("defective", "whole")]
+
+
+@pytest.mark.usefixtures("own_network")
+def test_data_set_without_two_images_of_a_defect_type_is_refused(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path, "grid", train=2, test_normal=0, test_defective=1, size=96)
+    with pytest.raises(DatasetError, match="no two images of one defect type"):
+        run_retrieval([data], ["compact"])
