@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.weights import sha256_of
-from indexer.coreset import greedy_k_center, project
+from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.schema import (
     CatalogEntry,
@@ -140,10 +140,10 @@ def build_index(
     _delete_other_revisions(store, entry, keep=current.revision if current else 0)
 
     undecoded: list[Skipped] = []
-    images, patches = _embed_training(items, entry, backbone, undecoded, on_progress)
+    images, sampler = _embed_training(items, entry, backbone, undecoded, on_progress)
     clock.stop("embedding")
-    bank, bank_cells = _choose_bank(images, patches, entry, on_progress)
-    del patches
+    bank, bank_cells = _choose_bank(images, sampler, entry, on_progress)
+    del sampler
     clock.stop("coreset")
 
     score = calibrator.scorer(bank)
@@ -281,19 +281,23 @@ def _embed_training(
     backbone: Backbone,
     skipped: list[Skipped],
     on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32]], Float32]:
-    """Library entries of the bank's images and their patches (N, H, W, D)."""
+) -> tuple[list[tuple[LibraryImage, Float32]], PatchSampler]:
+    """Library entries of the bank's images, and their patches in that order."""
     chosen = [item for item in items if item.role == "bank"]
     rows, cols = entry.grid
-    # one allocation, filled in place: the largest array of a build is never copied
-    patches = np.empty((len(chosen), rows, cols, entry.patch_dim), dtype=np.float32)
+    sampler = PatchSampler(
+        share=entry.settings["coreset"],
+        seed=int(entry.settings["seed"]),
+        expected=len(chosen) * rows * cols,
+        dim=entry.patch_dim,
+    )
     images: list[tuple[LibraryImage, Float32]] = []
     for item, features in _embed(chosen, backbone, skipped, "embedding", on_progress):
-        patches[len(images)] = features.patches
+        sampler.add(features.patches.reshape(rows * cols, -1))
         images.append((_library_image(item, features, entry, None), features.image))
     if not images:
         raise _all_unusable(items, "bank", skipped)
-    return images, patches[: len(images)]
+    return images, sampler
 
 
 def _all_unusable(items: Sequence[_Item], role: str, skipped: Sequence[Skipped]) -> DatasetError:
@@ -307,23 +311,15 @@ def _all_unusable(items: Sequence[_Item], role: str, skipped: Sequence[Skipped])
 
 def _choose_bank(
     images: Sequence[tuple[LibraryImage, Float32]],
-    patches: Float32,
+    sampler: PatchSampler,
     entry: CatalogEntry,
     on_progress: Progress,
 ) -> tuple[MemoryBank, NDArray[np.int64]]:
     """The coreset as a memory bank, and (image, row, col) of each of its patches."""
-    count, rows, cols, dim = patches.shape
-    flat = patches.reshape(-1, dim)
-    seed = int(entry.settings["seed"])
-    coreset = greedy_k_center(
-        project(flat, seed),
-        max(1, round(entry.settings["coreset"] * len(flat))),
-        seed=seed,
-        on_progress=lambda done, total: on_progress("coreset", done, total),
-    )
-    cells = np.stack(np.unravel_index(coreset.indices, (count, rows, cols)), axis=1)
+    vectors, coreset = sampler.choose(lambda done, total: on_progress("coreset", done, total))
+    cells = np.stack(np.unravel_index(coreset.indices, (len(images), *entry.grid)), axis=1)
     ids = np.array([images[i][0].image_id for i in cells[:, 0]], dtype=np.str_)
-    bank = MemoryBank(flat[coreset.indices], ids, cells[:, 1:].astype(np.int32))
+    bank = MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32))
     return bank, cells
 
 
