@@ -44,7 +44,7 @@ lock:
 	rm -rf .venv-lock
 
 # The libraries that `vecspect speed --against` measures, in an environment of their own.
-COMPARED := anomalib==2.7.0 faiss-cpu openvino
+COMPARED := anomalib==2.7.0 faiss-cpu onnx onnxscript openvino
 
 compare-env: .venv-compare/done
 

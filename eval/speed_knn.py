@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, embed_files
 from eval.baselines.compare import Rival
-from eval.timings import Timing, alternate
+from eval.timings import Timing, alternate, item_name
 from indexer.build import Progress
 from indexer.coreset import greedy_k_center, project
 from indexer.dataset import DatasetError, read_dataset
@@ -51,7 +51,7 @@ def measure_knn(
     normal = [record.path for record in records if record.split == "train"]
     tests = [record.path for record in records if record.split == "test"]
     step = max(1, len(tests) // (images + 1))
-    patches = _embed(network, normal, dim, on_progress)
+    patches = embed_patches(network, normal, dim, on_progress)
     if len(patches) < max(sizes):
         raise DatasetError(
             f"{dataset} has {len(patches)} normal patches, a bank of {max(sizes)} was asked for."
@@ -67,7 +67,7 @@ def measure_knn(
     grid = network.spec.grid
     middle = slice((grid - SIDE) // 2, (grid + SIDE) // 2)
     queries = {
-        outcome.path.name: np.ascontiguousarray(
+        item_name(outcome.path): np.ascontiguousarray(
             outcome.patches[middle, middle, -dim:].reshape(-1, dim)
         )
         for outcome in embed_files(network, tests[::step][: images + 1])
@@ -83,8 +83,10 @@ def measure_knn(
     return timings, excess
 
 
-def _embed(network: Backbone, paths: Sequence[Path], dim: int, on_progress: Progress) -> Float32:
-    """(N, dim) patches of all images."""
+def embed_patches(
+    network: Backbone, paths: Sequence[Path], dim: int, on_progress: Progress
+) -> Float32:
+    """(N, dim) float32, the last ``dim`` values of every patch of the images that can be read."""
     cells = network.spec.grid**2
     patches = np.empty((len(paths) * cells, dim), dtype=np.float32)
     count = 0

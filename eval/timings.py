@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,11 @@ class Timing:
     method: str
     item: str
     milliseconds: float
+
+
+def item_name(path: Path) -> str:
+    """A file's name with its folder's: defect types number their images alike."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def alternate(
@@ -56,7 +62,10 @@ def write_csv(timings: Sequence[Timing], file: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One method in one case: milliseconds, and the median over items of its time / ours."""
+    """One method in one case: milliseconds, and the median over items of its time / ours.
+
+    The ratio is nan where ours was not measured on the same item.
+    """
 
     case: str
     method: str
@@ -78,7 +87,7 @@ def summarise(timings: Sequence[Timing], ours: str = "vecspect") -> Iterator[Sum
                 method,
                 statistics.median(values),
                 float(np.percentile(values, 95)),
-                statistics.median(row.milliseconds / own[row.item] for row in rows),
+                statistics.median(row.milliseconds / own.get(row.item, math.nan) for row in rows),
             )
 
 
@@ -91,7 +100,7 @@ def markdown(summaries: Sequence[Summary], unit: str = "ms") -> str:
     ]
     lines += [
         f"| {s.case} | {s.method} | {s.median / scale:.{digits}f} | {s.p95 / scale:.{digits}f} "
-        f"| {s.ratio:.2f} |"
+        f"| {'' if math.isnan(s.ratio) else f'{s.ratio:.2f}'} |"
         for s in summaries
     ]
     return "\n".join(lines) + "\n"

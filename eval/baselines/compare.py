@@ -29,14 +29,15 @@ class Rival:
             )
         self._files = tempfile.TemporaryDirectory(prefix="vecspect-")
         self.folder = Path(self._files.name)
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter and script
-            [PYTHON, compare_server.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "log.txt").open("wb"),
-            text=True,
-            cwd=self.folder,
-        )
+        with (self.folder / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and script
+                [PYTHON, compare_server.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
+            )
 
     def __enter__(self) -> Rival:
         return self
