@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -128,6 +129,8 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     summaries = list(summarise(timings))
     table = markdown(summaries, unit)
+    load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    notes = [*notes, f"Load of the machine in the last five minutes, this run's included: {load}."]
     text = "\n\n".join([f"    {_command()}", table.rstrip(), *notes]) + "\n"
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     write_csv(timings, out / f"{name}.csv")

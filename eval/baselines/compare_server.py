@@ -91,7 +91,7 @@ class Server:
             "seconds": seconds + clock.seconds_of_the_rest,
             "seconds_measured": seconds,
             "picks": clock.count,
-            "picks_made": picks,
+            "picks_made": clock.made,
             "peak_mib": _peak_mib(),
             "version": importlib.metadata.version("anomalib"),
         }
@@ -138,7 +138,7 @@ class _PickClock:
     """Cuts a selection off after some picks and times them."""
 
     def __init__(self, sampler: Any, share: float, picks: int) -> None:
-        self.count = 0
+        self.count = self.made = 0
         self._sampler = sampler
         self._share = share
         self._picks = picks
@@ -148,7 +148,7 @@ class _PickClock:
     def seconds_of_the_rest(self) -> float:
         """What the picks not made would have taken."""
         each = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
-        return each * (self.count - self._picks)
+        return each * (self.count - self.made)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -158,7 +158,8 @@ class _PickClock:
         def begin_short(sampler: Any, embedding: Any, sampling_ratio: float) -> None:
             begin(sampler, embedding, sampling_ratio)
             self.count = int(len(embedding) * self._share)
-            sampler.coreset_size = self._picks
+            self.made = min(self._picks, self.count)
+            sampler.coreset_size = self.made
 
         def timed_pick(sampler: Any) -> Any:
             self._times.append(time.perf_counter())
