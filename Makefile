@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint check format lock clean
+.PHONY: demo test lint check format lock compare-env compare-lock clean
 
 .venv/light: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vecspect needs Python 3.11 or newer")'
@@ -43,5 +43,21 @@ lock:
 	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude vecspect > requirements.lock
 	rm -rf .venv-lock
 
+# The libraries that `vecspect speed --against` measures, in an environment of their own.
+COMPARED := anomalib==2.7.0 faiss-cpu onnx onnxscript openvino
+
+compare-env: .venv-compare/done
+
+.venv-compare/done: requirements-compare.lock
+	$(PYTHON) -m venv .venv-compare
+	.venv-compare/bin/python -m pip --disable-pip-version-check install --quiet --constraint requirements-compare.lock $(COMPARED)
+	touch $@
+
+compare-lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet $(COMPARED)
+	.venv-lock/bin/python -m pip freeze > requirements-compare.lock
+	rm -rf .venv-lock
+
 clean:
-	rm -rf .venv .venv-lock qdrant_data demo_out benchmark_out
+	rm -rf .venv .venv-compare .venv-lock qdrant_data demo_out benchmark_out

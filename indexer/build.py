@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from indexer.coreset import greedy_k_center, project
+from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.plan import Item, all_unusable, build_key, plan
 from indexer.schema import (
@@ -138,13 +138,13 @@ def build_index(
     _delete_other_revisions(store, entry, keep=current.revision if current else 0)
 
     undecoded: list[Skipped] = []
-    images, patches = _embed_training(items, entry, backbone, undecoded, on_progress)
     if entry.spec.normalised:
-        entry = replace(entry, channels=_normalise_channels(images, patches))
+        entry = replace(entry, channels=_channel_statistics(items, backbone, on_progress))
         backbone = with_channels(backbone, entry)
+    images, sampler = _embed_training(items, entry, backbone, undecoded, on_progress)
     clock.stop("embedding")
-    bank, bank_cells = _choose_bank(images, patches, entry, on_progress)
-    del patches
+    bank, bank_cells = _choose_bank(images, sampler, entry, on_progress)
+    del sampler
     clock.stop("coreset")
 
     # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
@@ -225,68 +225,70 @@ def _delete_other_revisions(store: VectorStore, entry: CatalogEntry, keep: int) 
             store.delete(collection, others)
 
 
+def _channel_statistics(
+    items: Sequence[Item], backbone: Backbone, on_progress: Progress
+) -> dict[str, list[float]]:
+    """Mean and deviation of each channel over the patches of the bank's images.
+
+    A pass of its own: what is selected must be normalised, and the patches are not all kept.
+    """
+    chosen = [item for item in items if item.role == "bank"]
+    count, first, second = 0, np.zeros(backbone.spec.dim), np.zeros(backbone.spec.dim)
+    for _, features in _embed(chosen, backbone, [], "channels", on_progress):
+        flat = features.patches.reshape(-1, backbone.spec.dim).astype(np.float64)
+        count += len(flat)
+        first += flat.sum(axis=0)
+        second += np.einsum("nd,nd->d", flat, flat)
+    mean = first / max(count, 1)
+    std = np.sqrt(np.maximum(second / max(count, 1) - mean**2, 1e-12))
+    return {name: v.astype(np.float32).tolist() for name, v in (("mean", mean), ("std", std))}
+
+
 def _embed_training(
     items: Sequence[Item],
     entry: CatalogEntry,
     backbone: Backbone,
     skipped: list[Skipped],
     on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32]], Float32]:
-    """Library entries of the bank's images and their patches (N, H, W, D)."""
+) -> tuple[list[tuple[LibraryImage, Float32]], PatchSampler]:
+    """Library entries of the bank's images, and their patches in that order."""
     chosen = [item for item in items if item.role == "bank"]
-    grid = entry.spec.grid
-    # one allocation, filled in place: the largest array of a build is never copied
-    patches = np.empty((len(chosen), grid, grid, entry.spec.dim), dtype=np.float32)
+    cells, dim = entry.spec.grid**2, entry.spec.dim
+    sampler = PatchSampler(
+        share=entry.settings["coreset"],
+        seed=int(entry.settings["seed"]),
+        expected=len(chosen) * cells,
+        dim=dim,
+    )
     images: list[tuple[LibraryImage, Float32]] = []
     for item, features in _embed(chosen, backbone, skipped, "embedding", on_progress):
-        patches[len(images)] = features.patches
+        if entry.spec.level == "patch":
+            sampler.add(features.patches.reshape(cells, dim))
         images.append((_library_image(item, features, entry, None), features.image))
     if not images:
         raise all_unusable(items, "bank", skipped)
-    return images, patches[: len(images)]
-
-
-def _normalise_channels(
-    images: list[tuple[LibraryImage, Float32]], patches: Float32
-) -> dict[str, list[float]]:
-    """Give each channel mean 0 and deviation 1 over the patches, in place; say what was taken."""
-    flat = patches.reshape(-1, patches.shape[-1])
-    mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
-    flat -= mean
-    std = np.sqrt(np.einsum("nd,nd->d", flat, flat, dtype=np.float64) / len(flat))
-    std = np.maximum(std, 1e-6).astype(np.float32)
-    flat /= std
-    for _, embedding in images:
-        embedding -= mean
-        embedding /= std
-    return {"mean": mean.tolist(), "std": std.tolist()}
+    return images, sampler
 
 
 def _choose_bank(
     images: Sequence[tuple[LibraryImage, Float32]],
-    patches: Float32,
+    sampler: PatchSampler,
     entry: CatalogEntry,
     on_progress: Progress,
 ) -> tuple[MemoryBank, NDArray[np.int64]]:
-    """The coreset as a memory bank, and (image, row, col) of each of its patches."""
+    """The coreset as a memory bank, and (image, row, col) of each of its patches.
+
+    Both are empty for an image-level backbone.
+    """
     if entry.spec.level == "image":
-        nothing = np.zeros((0, entry.spec.dim), np.float32)
-        return MemoryBank(nothing, np.zeros(0, np.str_), np.zeros((0, 2), np.int32)), np.zeros(
-            (0, 3), np.int64
-        )
-    count, rows, cols, dim = patches.shape
-    flat = patches.reshape(-1, dim)
-    seed = int(entry.settings["seed"])
-    coreset = greedy_k_center(
-        project(flat, seed),
-        max(1, round(entry.settings["coreset"] * len(flat))),
-        seed=seed,
-        on_progress=lambda done, total: on_progress("coreset", done, total),
-    )
-    cells = np.stack(np.unravel_index(coreset.indices, (count, rows, cols)), axis=1)
+        cells = np.zeros((0, 3), np.int64)
+        vectors = np.zeros((0, entry.spec.dim), np.float32)
+    else:
+        grid = (len(images), entry.spec.grid, entry.spec.grid)
+        vectors, coreset = sampler.choose(lambda done, total: on_progress("coreset", done, total))
+        cells = np.stack(np.unravel_index(coreset.indices, grid), axis=1)
     ids = np.array([images[i][0].image_id for i in cells[:, 0]], dtype=np.str_)
-    bank = MemoryBank(flat[coreset.indices], ids, cells[:, 1:].astype(np.int32))
-    return bank, cells
+    return MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32)), cells
 
 
 def _embed_scored(

@@ -9,12 +9,18 @@ patches farthest from the picks; as long as the best of them stays at least as f
 outside the pool was when the pass began, it is the farthest of all, because distances to the
 picks only shrink. So many picks are settled among a few thousand patches, and only then are all
 patches brought up to date, with one matrix product for all picks of the pass.
+
+Patches beyond `CHUNK_BYTES` are never held together (merge and reduce): each chunk is thinned out
+to twice its share when it is full, and the final picks are made among what the chunks kept. By
+the triangle inequality every patch then lies within the largest radius of a chunk plus the radius
+of the final selection of some pick. What fits into one chunk is not thinned out beforehand.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +28,10 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 
 PROJECTED_DIM = 128
+CHUNK_BYTES = 2 << 30
+"""Of patches held before they are thinned out: 1.3 million patches of 384 values."""
+SPARE = 2
+"""Times its share of the picks that a chunk keeps for the final selection to choose from."""
 POOL = 4096
 ROWS = 4096
 """Patches updated at a time: keeps a block of distances in the processor's cache."""
@@ -41,6 +51,75 @@ class Coreset:
 
     indices: NDArray[np.int64]
     radius: float
+
+
+class PatchSampler:
+    """Chooses ``share`` of patches that come image by image, holding at most a chunk of them.
+
+    Args:
+        share: of all patches, in (0, 1].
+        seed: of the projection and of the first pick.
+        expected: number of patches to come, at most; less memory is taken if they are few.
+        dim: values a patch.
+    """
+
+    def __init__(self, *, share: float, seed: int, expected: int, dim: int) -> None:
+        self._share = share
+        self._seed = seed
+        rows = max(1, min(expected, CHUNK_BYTES // (4 * dim)))
+        # one allocation, filled in place: the largest array of a build is never copied
+        self._chunk = np.empty((rows, dim), dtype=np.float32)
+        self._filled = 0
+        self._added = 0
+        self._kept: list[Float32] = []
+        self._kept_indices: list[NDArray[np.int64]] = []
+        self._chunk_radius = 0.0
+
+    def add(self, patches: Float32) -> None:
+        """Take patches (n, D); they are numbered from 0 in the order they come."""
+        while len(patches):
+            if self._filled == len(self._chunk):
+                self._thin_out()
+            taken = min(len(patches), len(self._chunk) - self._filled)
+            self._chunk[self._filled : self._filled + taken] = patches[:taken]
+            self._filled += taken
+            self._added += taken
+            patches = patches[taken:]
+
+    def choose(
+        self, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[Float32, Coreset]:
+        """The chosen patches (M, D) and which they are; to be called once.
+
+        The coreset's radius is a bound on that over all patches, after the projection.
+        """
+        if self._kept:
+            self._thin_out()
+            del self._chunk
+            candidates, indices = np.concatenate(self._kept), np.concatenate(self._kept_indices)
+            self._kept.clear()
+        else:
+            candidates, indices = self._chunk[: self._filled], np.arange(self._added)
+        coreset = greedy_k_center(
+            project(candidates, self._seed),
+            max(1, round(self._share * self._added)),
+            seed=self._seed,
+            on_progress=on_progress,
+        )
+        radius = coreset.radius + self._chunk_radius
+        return candidates[coreset.indices], replace(
+            coreset, indices=indices[coreset.indices], radius=radius
+        )
+
+    def _thin_out(self) -> None:
+        """Keep the picks of the chunk in place of its patches."""
+        chunk = self._chunk[: self._filled]
+        count = math.ceil(min(1.0, SPARE * self._share) * self._filled)
+        coreset = greedy_k_center(project(chunk, self._seed), count, seed=self._seed)
+        self._kept.append(chunk[coreset.indices])
+        self._kept_indices.append(coreset.indices + (self._added - self._filled))
+        self._chunk_radius = max(self._chunk_radius, coreset.radius)
+        self._filled = 0
 
 
 def project(patches: Float32, seed: int, dim: int = PROJECTED_DIM) -> Float32:

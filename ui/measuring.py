@@ -121,37 +121,33 @@ def speed(
     ],
     weights: Annotated[Path, typer.Option(help="Weight file, .safetensors or .pth.")],
     backbone: BackboneName = None,
+    only: Annotated[
+        str, typer.Option(help="What to time: images (learning and scoring), knn or coreset.")
+    ] = "images",
     images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Also time anomalib or faiss (see make compare-env); repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("speed_out"),
     coreset: Coreset = None,
     precision: Precision = None,
 ) -> None:
-    """Time learning and scoring, beside plain torch with torch.cdist in the same run."""
-    from eval.speed import measure_speed, percentile
-    from ui.console import progress_bars, say, table
+    """Time vecspect beside other ways to do the same, in alternation in one run."""
+    from ui.speed import run_speed
 
     settings = settings_of(backbone=backbone, coreset=coreset, precision=precision)
-    with progress_bars() as on_progress:
-        report = measure_speed(
-            dataset,
-            settings.backbone,
-            weights,
-            images=images,
-            coreset=settings.coreset,
-            precision=settings.precision,
-            on_progress=on_progress,
-        )
-    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report.index_seconds.items())
-    say(f"learning took {sum(report.index_seconds.values()):.1f} s ({stages})")
-    say(f"one image, file to verdict and map, bank of {report.bank_patches} patches:")
-    rows = [
-        [name, f"{percentile(values, 50):.1f}", f"{percentile(values, 95):.1f}"]
-        for name, values in (
-            ("vecspect", report.ours),
-            ("torch fp32 with torch.cdist", report.rival),
-        )
-    ]
-    say(table(["", "median ms", "p95 ms"], rows))
-    say(f"ratio {report.ratio:.1f}; image scores differ by at most {report.largest_difference:.1e}")
+    run_speed(
+        only,
+        dataset,
+        settings.backbone,
+        weights,
+        images=images,
+        against=against or [],
+        out=out,
+        coreset=settings.coreset,
+        precision=settings.precision,
+    )
 
 
 def precision(

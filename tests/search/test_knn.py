@@ -6,8 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from search import knn
+from search import knn, lower_bounds
 from search.knn import ExactIndex
+from search.lower_bounds import Shortener, rounding_of, split_into_leaves
 
 Float32 = NDArray[np.float32]
 
@@ -19,6 +20,13 @@ def all_distances(queries: Float32, bank: Float32) -> NDArray[np.float64]:
     """(Q, M), straight from the definition in float64."""
     difference = queries[:, None].astype(np.float64) - bank[None].astype(np.float64)
     return np.asarray(np.linalg.norm(difference, axis=2))
+
+
+@pytest.fixture(autouse=True)
+def small_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many groups among few vectors: what takes thousands of vectors in earnest."""
+    monkeypatch.setattr(knn, "LEAF", 16)
+    monkeypatch.setattr(lower_bounds, "ROWS", 100)
 
 
 def assert_exact(bank: Float32, queries: Float32) -> None:
@@ -137,24 +145,29 @@ def test_rest_beside_the_axes_does_not_mislead(seed: int, digits: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
+@pytest.mark.parametrize("many", [-1, 0.1, 1], ids=["all", "some", "none"])
 @settings(deadline=None, max_examples=25)
 @given(seed=seeds, dim=dims)
-def test_thinning_out_many_candidates_keeps_the_nearest(kind: str, seed: int, dim: int) -> None:
+def test_nearest_is_kept_whether_all_some_or_no_queries_go_at_full_length(
+    kind: str, many: float, seed: int, dim: int
+) -> None:
     bank, queries = normal(seed, 150, dim), normal(seed + 1, 20, dim)
     if kind == "clustered":
         bank, queries = clusters(seed, size=150, queries=20, dim=dim, apart=1e3, spread=1e-3)
     if kind == "tied":
         bank, queries = np.rint(bank), np.rint(queries)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(knn, "AXES", 1)
-        patch.setattr(knn, "MANY", 0)
+        patch.setattr(lower_bounds, "COARSE_AXES", 1)
+        patch.setattr(knn, "MANY", many)
+        patch.setattr(knn, "SAMPLE_STEP", 3)
+        patch.setattr(knn, "PENDING", 50)
         patch.setattr(knn, "PAIRS_IN_FULL", 7)
         assert_exact(bank, queries)
 
 
-@pytest.mark.parametrize("chunk_pairs", [1, 149, 150, 151, 450, 10_000])
-def test_chunk_boundaries_lose_no_query(monkeypatch: pytest.MonkeyPatch, chunk_pairs: int) -> None:
-    monkeypatch.setattr(knn, "CHUNK_PAIRS", chunk_pairs)
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 10, 31])
+def test_chunk_boundaries_lose_no_query(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    monkeypatch.setattr(knn, "QUERIES", at_a_time)
     for queries in (1, 2, 3, 31):
         assert_exact(normal(0, 150, 70), normal(1, queries, 70))
 
@@ -177,6 +190,43 @@ def test_many_identical_bank_vectors_are_all_the_nearest() -> None:
     bank = np.repeat(normal(0, 1, 20), 500, axis=0)
     nearest = ExactIndex(bank).search(np.vstack([bank[:1], bank[:1] + 1]))
     assert nearest.distances == pytest.approx([0, np.sqrt(20)], rel=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=seeds,
+    dim=st.sampled_from([2, 40, 129, 200]),
+    tightness=st.integers(0, 7),
+    magnitude=st.integers(-6, 6),
+)
+def test_no_bound_exceeds_the_distance_it_bounds(
+    seed: int, dim: int, tightness: int, magnitude: int
+) -> None:
+    """What the certificate rests on, with the rounding that it allows for and no more."""
+    apart = 10.0**magnitude
+    bank, queries = clusters(
+        seed, size=90, queries=20, dim=dim, apart=apart, spread=apart * 10.0**-tightness
+    )
+    shortener = Shortener(bank)
+    short, query = shortener.shorten(bank), shortener.shorten(queries)
+    leaves = split_into_leaves(short.coarse, 8)
+    lengths = np.sqrt(query.squared) + np.sqrt(short.squared.max())
+    allowed = (all_distances(queries, bank) + rounding_of(lengths, dim)[:, None]) * (1 + 1e-6)
+    assert (all_distances(query.fine, short.fine) <= allowed).all()
+    assert (all_distances(query.coarse, short.coarse) <= allowed).all()
+    boxes = np.sqrt(leaves.distances(query.coarse)) / (1 + 1e-6)
+    for leaf in range(len(leaves)):
+        members = leaves.order[leaves.rows(leaf)]
+        assert (boxes[:, leaf] <= allowed[:, members].min(axis=1)).all()
+
+
+@pytest.mark.parametrize("size", [1, 8, 9, 50, 64])
+def test_every_vector_is_in_one_leaf_of_at_most_the_size_asked_for(size: int) -> None:
+    leaves = split_into_leaves(normal(0, size, 5), 8)
+    assert sorted(leaves.order) == list(range(size))
+    lengths = np.diff(leaves.edges)
+    assert lengths.min() >= 1
+    assert lengths.max() <= 8
 
 
 def test_no_query_gives_no_distance() -> None:

@@ -4,18 +4,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.similar import defect_embedding
+from search.similar import Float32, defect_embedding
 
 SIDE, DIM = 6, 8
 
 
-def normal_part(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.random.default_rng(seed).standard_normal((SIDE, SIDE, DIM)).astype(np.float32)
+def normal_part(seed: int) -> Float32:
+    return np.random.default_rng(seed).standard_normal((SIDE, SIDE, DIM), dtype=np.float32)
 
 
 def embedding_of(
     seed: int, where: tuple[int, int], defect: list[float], noise: float = 0.02
-) -> object:
+) -> Float32:
     """A part with ``defect`` added to one patch, seen against the part without it."""
     nearest = normal_part(seed)
     rng = np.random.default_rng(seed + 100)
@@ -42,7 +42,7 @@ def test_strength_of_a_defect_does_not_count() -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.floats(0, 10, width=32))
 def test_embedding_is_finite_and_of_length_one_or_zero(seed: int, noise: float) -> None:
-    found = np.asarray(embedding_of(seed, (0, 0), [0.0] * DIM, noise))
+    found = embedding_of(seed, (0, 0), [0.0] * DIM, noise)
     assert found.shape == (DIM,)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
