@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -11,6 +12,7 @@ from typing import Any
 
 from backbones.base import BackboneSpec, Precision
 from backbones.errors import BackboneError
+from backbones.weights import sha256_of
 
 FORMAT = 1
 
@@ -23,7 +25,7 @@ class Card:
         weights_sha256: of the file it was made from; with int8, of the calibration images too.
         precision: ``int8`` for a quantised network, else ``f32``: the number format of the file,
             which may still be run in bf16.
-        network_sha256: of the .bin file beside it.
+        network_sha256: of the two files beside it, see `sha256_of_network`.
     """
 
     spec: BackboneSpec
@@ -53,6 +55,12 @@ class Card:
             "versions": {name: version(name) for name in ("vecspect", "openvino")},
         }
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def sha256_of_network(network: Path) -> str:
+    """Hex digest of an exported network: of the digests of its .xml and .bin."""
+    digests = (sha256_of(network.with_suffix(suffix)) for suffix in (".xml", ".bin"))
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def read_card(file: Path) -> Card:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.base import Backbone, BackboneSpec, Device, Precision
-from backbones.card import Card, read_card
+from backbones.card import Card, read_card, sha256_of_network
 from backbones.errors import BackboneError
 from backbones.runtime import (
     OpenVinoBackbone,
@@ -145,8 +145,10 @@ def load_exported(folder: Path, precision: Precision | None = None) -> OpenVinoB
     weights = network.with_suffix(".bin")
     if not (network.is_file() and weights.is_file()):
         raise BackboneError(f"{folder} lacks {NETWORK} or {weights.name}. Export it again.")
-    if sha256_of(weights) != card.network_sha256:
-        raise BackboneError(f"{weights} is not the one that {CARD} tells of. Export it again.")
+    if sha256_of_network(network) != card.network_sha256:
+        raise BackboneError(
+            f"{network} and {weights.name} are not those that {CARD} tells of. Export it again."
+        )
     backbone = _from_card(network, folder / CARD, precision)
     backbone.source = folder.resolve()
     return backbone
@@ -165,7 +167,7 @@ def export_backbone(backbone: Backbone, folder: Path) -> None:
             backbone.spec,
             backbone.weights_sha256,
             "int8" if backbone.precision == "int8" else "f32",
-            sha256_of(partial.with_suffix(".bin")),
+            sha256_of_network(partial),
         ).write(partial.with_suffix(".json"))
         for file in (partial.with_suffix(".bin"), partial.with_suffix(".json"), partial):
             file.replace(folder / file.name)

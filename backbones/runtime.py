@@ -23,9 +23,8 @@ import platformdirs
 from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec, Features, Precision
-from backbones.card import Card
+from backbones.card import Card, sha256_of_network
 from backbones.errors import BackboneError
-from backbones.weights import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -193,8 +192,7 @@ def save(
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         partial = Path(folder) / target.name
         ov.save_model(model, partial, compress_to_fp16=half)
-        network_sha256 = sha256_of(partial.with_suffix(".bin"))
-        card = Card(spec, weights_sha256, precision, network_sha256)
+        card = Card(spec, weights_sha256, precision, sha256_of_network(partial))
         card.write(partial.with_suffix(".json"))
         # the .xml goes last: its presence says that all are there
         for suffix in (".bin", ".json", ".xml"):

@@ -44,7 +44,7 @@ def run_speed(
     network = load_backbone(backbone, weights=weights, precision=precision)
     if network.spec.family != "patchcore":
         raise VecspectError(
-            f"'{backbone}' is no PatchCore network, and the rivals are: choose patchcore-* or timm:*."
+            f"'{backbone}' is no PatchCore network, and the rivals are: choose patchcore-*."
         )
     if only == "images":
         from eval.speed import measure_speed
