@@ -21,6 +21,7 @@ from ui.options import (
     Review,
     Seed,
     settings_of,
+    weights_by_name,
 )
 
 
@@ -76,7 +77,7 @@ def benchmark(
             datasets,
             backbone or [settings.backbone],
             out=out,
-            weights=_weights_by_name(weights or []),
+            weights=weights_by_name(weights or []),
             settings=BenchmarkSettings(
                 coreset=settings.coreset,
                 holdout=settings.holdout,
@@ -173,17 +174,3 @@ def demo(
     from ui.demo import run_demo
 
     run_demo(out)
-
-
-def _weights_by_name(pairs: list[str]) -> dict[str, Path]:
-    named = {}
-    for pair in pairs:
-        name, separator, file = pair.partition("=")
-        if not separator or not file:
-            raise typer.BadParameter(
-                f"expected NAME=FILE, for example patchcore-resnet18=resnet18.safetensors, "
-                f"got '{pair}'",
-                param_hint="--weights",
-            )
-        named[name] = Path(file)
-    return named
