@@ -21,11 +21,15 @@ from backbones.base import Backbone
 from backbones.images import load_image
 from backbones.preprocess import to_input
 from eval.metrics import image_auroc
-from indexer.blends import CONTRASTS, SIZES, blend_defect
+from indexer.blends import blend_defect
 from indexer.build import Progress
 from indexer.coreset import PROJECTED_DIM, greedy_k_center, project
 from indexer.dataset import DatasetError, ImageRecord
+from indexer.imagined import KINDS, imagined_scores
+from indexer.schema import CatalogEntry
+from indexer.store import VectorStore
 from search.calibration import Calibration, Method, calibrate, images_needed
+from search.scoring import image_score
 
 Float32 = NDArray[np.float32]
 
@@ -36,7 +40,6 @@ HOLDOUT = 0.2
 CORESET = 0.1
 MOST_NORMAL, MOST_DEFECTIVE = 264, 120
 """Images taken of a larger data set, drawn with a fixed seed."""
-KINDS = tuple((size, contrast) for size in SIZES for contrast in CONTRASTS)
 _ROWS = 8192
 
 
@@ -103,6 +106,18 @@ class Distances:
         for image in bank[1:]:
             np.minimum(nearest, self._table[image], out=nearest)
         return np.asarray(nearest.max(axis=1), np.float32)
+
+
+def estimated_recall(store: VectorStore, entry: CatalogEntry) -> list[Caught]:
+    """Made-up defects kept of a category that lie above its threshold, by kind."""
+    threshold = Calibration.from_payload(entry.calibration).threshold
+    found: list[list[bool]] = [[] for _ in KINDS]
+    for kind, distances in imagined_scores(store, entry):
+        found[kind].append(image_score(distances) > threshold)
+    return [
+        Caught(entry.category, entry.backbone, size, contrast, float(np.mean(hits)), len(hits))
+        for (size, contrast), hits in zip(KINDS, found, strict=True)
+    ]
 
 
 def measure_distances(

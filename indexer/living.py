@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
-from indexer.build import Calibrator, Progress
-from indexer.coreset import project
-from indexer.kept import keep, read_kept
+from indexer.build import Progress
+from indexer.calibrator import Calibrator
+from indexer.kept import keep
 from indexer.looks import looks_of
+from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
 from indexer.revise import commit, end, restore, undo_interrupted
 from indexer.schema import (
     WHOLE,
@@ -35,7 +36,6 @@ from indexer.schema import (
     image_id,
     image_point,
     images_collection,
-    patch_point,
     patches_collection,
     read_bank,
     read_history,
@@ -46,8 +46,6 @@ from indexer.schema import (
 from indexer.store import VectorStore, read_matrix
 
 Float32 = NDArray[np.float32]
-Maps = dict[str, Float32]
-"""Patch distances (H, W) by image id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def add_images(
     Raises:
         CategoryError: the category is of an image-level backbone, or the network is another one.
     """
-    _check_patches(entry)
+    check_patches(entry)
     if backbone.fingerprint != entry.fingerprint:
         raise CategoryError(
             f"category '{entry.category}' takes images through the network it was learnt with, "
@@ -104,10 +102,10 @@ def add_images(
     undo_interrupted(store, entry)
     library = read_images(store, entry)
     fresh, known, skipped = _fresh_files(paths, entry, library)
-    after = _following(entry)
+    after = following(entry)
     normal = label == "normal"
     bank = read_bank(store, entry) if normal else None
-    growth = _Growth(store, after, bank) if bank else None
+    growth = Growth(store, after, bank) if bank else None
     added_at = _now()
     joined: list[str] = []
     calibrating: dict[str, Float32] = {}
@@ -148,11 +146,11 @@ def add_images(
     grown = 0
     if bank and growth:
         grown = len(growth.vectors)
-        _measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
+        measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
         after = _counted(after, "patches", grown)
     word = "image" if len(joined) == 1 else "images"
     after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
-    after = _calibrated(store, after, calibrator) if normal else after
+    after = recalibrated(store, after, calibrator) if normal else after
     commit(store, after)
     return Change(after, tuple(joined), grown, 0, tuple(known), tuple(skipped))
 
@@ -192,86 +190,14 @@ def rollback(revision: int, *, store: VectorStore, entry: CatalogEntry) -> Catal
         )
     undo_interrupted(store, entry)
     changed = restore(store, entry, past[revision])
-    following = _following(entry)
     after = replace(
         past[revision],
-        revision=following.revision,
+        revision=entry.revision + 1,
         action=f"back to revision {revision}",
-        built_at=following.built_at,
+        built_at=_now(),
     )
     commit(store, after, changed)
     return after
-
-
-class _Growth:
-    """Continues the greedy selection with the patches of new images."""
-
-    def __init__(self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank) -> None:
-        self._store, self._entry = store, entry
-        self._seed = int(entry.settings["seed"])
-        self._points = project(bank.vectors, self._seed)
-        self.vectors = np.zeros((0, bank.vectors.shape[1]), np.float32)
-        self.owners: list[str] = []
-
-    def take(self, image: LibraryImage, patches: Float32) -> None:
-        """Write and remember the patches of (H, W, D) beyond the covering radius."""
-        cols, dim = patches.shape[1:]
-        flat = patches.reshape(-1, dim)
-        points = project(flat, self._seed)
-        nearest = _squared_distances(points, self._points)
-        picks: list[int] = []
-        while nearest.max() > self._entry.radius**2:
-            pick = int(nearest.argmax())
-            picks.append(pick)
-            np.minimum(nearest, _squared_distances(points, points[[pick]]), out=nearest)
-            nearest[pick] = 0.0
-        self._store.upsert(
-            bank_collection(self._entry.category, self._entry.backbone),
-            [patch_point(self._entry, image, p // cols, p % cols, flat[p]) for p in picks],
-        )
-        self._points = np.concatenate([self._points, points[picks]])
-        self.vectors = np.concatenate([self.vectors, flat[picks]])
-        self.owners += [image.image_id] * len(picks)
-
-
-def _squared_distances(points: Float32, others: Float32) -> Float32:
-    """(Q,) squared distance of each of ``points`` (Q, d) to the nearest of ``others`` (M, d)."""
-    centre = others.mean(axis=0)
-    near, far = points - centre, others - centre
-    closeness = near @ far.T
-    closeness -= np.einsum("md,md->m", far, far) / 2
-    # measured in full: two equal patches must not lie a rounding error apart
-    difference = points - others[closeness.argmax(axis=1)]
-    return np.asarray(np.einsum("qd,qd->q", difference, difference), np.float32)
-
-
-def _measure_growth(
-    store: VectorStore,
-    entry: CatalogEntry,
-    after: CatalogEntry,
-    calibrator: Calibrator,
-    growth: _Growth,
-    bank: MemoryBank,
-    calibrating: Maps,
-) -> None:
-    """Write the distances that new bank patches lower, and those of new calibration images."""
-    collection = patches_collection(entry.category, entry.backbone)
-    if len(growth.vectors):
-        to_new = calibrator.measurer(growth.vectors)
-        before = dict(read_kept(store, entry, "distances"))
-        for key, patches in read_kept(store, entry, "patches", list(before)):
-            lowered = np.minimum(before[key], to_new(patches))
-            if (lowered < before[key]).any():
-                end(store, entry, collection, {"image_id": key, "kind": "distances"})
-                keep(store, after, "distances", [(key, lowered)])
-    to_bank = calibrator.measurer(bank.vectors) if calibrating else None
-    owners = np.array(growth.owners, np.str_)
-    for key, patches in calibrating.items():
-        assert to_bank
-        distances = to_bank(patches)
-        if len(others := growth.vectors[owners != key]):
-            np.minimum(distances, calibrator.measurer(others)(patches), out=distances)
-        keep(store, after, "distances", [(key, distances)])
 
 
 def _leave(
@@ -283,7 +209,7 @@ def _leave(
     *,
     keep_image: bool,
 ) -> Change:
-    _check_patches(entry)
+    check_patches(entry)
     undo_interrupted(store, entry)
     library = read_images(store, entry)
     ids = list(dict.fromkeys(ids))
@@ -294,7 +220,7 @@ def _leave(
         )
     if keep_image and library[ids[0]].split == "quarantined":
         raise CategoryError(f"image {ids[0]} is in quarantine already.")
-    after = _following(entry)
+    after = following(entry)
     kept = patches_collection(entry.category, entry.backbone)
     bank_before = read_bank(store, entry)
     for key in ids:
@@ -316,49 +242,13 @@ def _leave(
     lost = len(stays) - len(bank.vectors)
     uncovered = 0
     if lost:
-        uncovered = _measure_again(store, entry, after, calibrator, bank, set(ids))
+        uncovered = measure_again(store, entry, after, calibrator, bank, set(ids))
         after = _counted(after, "patches", -lost)
     word = "image" if len(ids) == 1 else "images"
     after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")
-    after = _calibrated(store, after, calibrator)
+    after = recalibrated(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(ids), -lost, uncovered)
-
-
-def _measure_again(
-    store: VectorStore,
-    entry: CatalogEntry,
-    after: CatalogEntry,
-    calibrator: Calibrator,
-    bank: MemoryBank,
-    gone: set[str],
-) -> int:
-    """Write every distance that rises with the patches gone; how many were covered and are not."""
-    before = {k: d for k, d in read_kept(store, entry, "distances") if k not in gone}
-    if entry.layout == "leave-one-out":
-        found = calibrator.leave_one_out(
-            bank, list(before), lambda ids: read_kept(store, entry, "patches", ids)
-        )
-    else:
-        measure = calibrator.measurer(bank.vectors)
-        patches = read_kept(store, entry, "patches", list(before))
-        found = ((key, measure(image)) for key, image in patches)
-    uncovered = 0
-    collection = patches_collection(entry.category, entry.backbone)
-    for key, distances in found:
-        # the first measurement was in float32: only what really rose replaces it
-        risen = np.where(distances > before[key] * np.float32(1.001), distances, before[key])
-        if (risen > before[key]).any():
-            uncovered += int(((before[key] <= entry.radius) & (risen > entry.radius)).sum())
-            end(store, entry, collection, {"image_id": key, "kind": "distances"})
-            keep(store, after, "distances", [(key, risen)])
-    return uncovered
-
-
-def _calibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator) -> CatalogEntry:
-    distances = [array for _, array in read_kept(store, after, "distances")]
-    counts = {**after.counts, "calibration_images": len(distances)}
-    return replace(after, counts=counts, calibration=calibrator.calibrate(after.spec, distances))
 
 
 def _move_to_quarantine(
@@ -408,12 +298,13 @@ def _counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
     return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
 
 
-def _following(entry: CatalogEntry) -> CatalogEntry:
+def following(entry: CatalogEntry) -> CatalogEntry:
     """The next revision; no data set makes it, so learning from one starts anew."""
     return replace(entry, revision=entry.revision + 1, build_key="", built_at=_now())
 
 
-def _check_patches(entry: CatalogEntry) -> None:
+def check_patches(entry: CatalogEntry) -> None:
+    """CategoryError if the category keeps no patches."""
     if entry.spec.level == "image":
         raise CategoryError(
             f"'{entry.backbone}' keeps no patches, so '{entry.category}' cannot change image by "

@@ -98,7 +98,8 @@ class LibraryImage:
     """One image of a category's library, as kept in Qdrant.
 
     ``split`` is its role: ``bank``, ``calibration``, ``test`` or ``quarantined``. ``score`` is the
-    one it had when it joined; None for the images of the memory bank.
+    one it had when the category was learnt; None for the images of the memory bank and for those
+    that joined later.
     """
 
     image_id: str

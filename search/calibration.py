@@ -21,11 +21,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from backbones.base import BackboneSpec
 from backbones.errors import VecspectError
@@ -118,7 +118,7 @@ class Calibration:
         """Share of normal parts expected to score this high or higher."""
         if self.method == "sigma":
             mean, deviation = _moments(self.scores)
-            return float(norm.sf(score, mean, deviation))
+            return math.erfc((score - mean) / deviation / math.sqrt(2)) / 2
         below = int(np.searchsorted(self.scores, score, side="left"))
         return (1 + self.n - below) / (self.n + 1)
 
@@ -161,7 +161,7 @@ class Calibration:
     def _threshold(self, values: Sequence[float], alpha: float) -> float:
         if self.method == "sigma":
             mean, deviation = _moments(values)
-            return float(norm.isf(alpha, mean, deviation))
+            return mean + deviation * NormalDist().inv_cdf(1 - alpha)
         # p <= alpha allows at most rank - 1 calibration scores at or above
         return values[self.n - max(1, conformal_rank(alpha, self.n))]
 
@@ -214,7 +214,7 @@ def calibrate(
     if method == "synthetic-f1" and not len(synthetic):
         raise CalibrationError(
             "synthetic-f1 needs the scores of made-up defects, there are none. "
-            "Make them: vecspect calibrate --category NAME --method synthetic-f1"
+            "Learn by another method first, then: vecspect calibrate --method synthetic-f1"
         )
     return Calibration(
         tuple(values.tolist()),
@@ -293,6 +293,11 @@ class ConformalCalibrator:
     def check(self, images: int) -> None:
         """CalibrationError if ``images`` calibration images cannot support the levels."""
         supported_levels(images, self.alpha_reject, self.alpha_review, self.method)
+        if self.method == "synthetic-f1":
+            raise CalibrationError(
+                "synthetic-f1 takes a category that is learnt: learn by conformal, then "
+                "vecspect calibrate --method synthetic-f1"
+            )
 
     def measurer(self, vectors: Float32) -> Callable[[Float32], Float32]:
         """Distance of each of the patches (H, W, D) to the nearest of ``vectors`` (M, D)."""

@@ -27,7 +27,7 @@ from ui.options import (
     Seed,
     Store,
     Weights,
-    check_method,
+    method_of,
     open_existing,
     open_store_of,
     settings_of,
@@ -67,9 +67,10 @@ def index(
     from backbones.registry import load_backbone
     from indexer.build import build_index
     from indexer.dataset import normal_images, read_dataset
+    from indexer.imagined import imagine_defects
     from search.audit import audit as rank_normal_images
     from search.audit import audit_dataset
-    from search.calibration import ConformalCalibrator, change_levels
+    from search.calibration import Calibration, ConformalCalibrator, change_levels
     from ui.console import note, note_skipped, progress_bars, say
     from ui.output import describe_build, describe_levels, describe_suspects
 
@@ -89,7 +90,8 @@ def index(
         padding=False if no_padding else None,
     )
     levels = (settings.alpha_reject, settings.alpha_review)
-    chosen = check_method(method) or "conformal"
+    chosen = method_of(method) or "conformal"
+    learnt_by = "conformal" if chosen == "synthetic-f1" else chosen
     records = read_dataset(dataset)
     network = load_backbone(
         settings.backbone,
@@ -108,7 +110,7 @@ def index(
                 category=category,
                 backbone=network,
                 store=opened,
-                calibrator=ConformalCalibrator(*levels, chosen),
+                calibrator=ConformalCalibrator(*levels, learnt_by),
                 coreset=settings.coreset,
                 holdout=settings.holdout,
                 seed=settings.seed,
@@ -122,7 +124,16 @@ def index(
                 suspects = audit_dataset(
                     records, category=category, backbone=network, on_progress=on_progress
                 )
-        if not build.changed:
+        if chosen == "synthetic-f1" and not Calibration.from_payload(entry.calibration).synthetic:
+            with progress_bars() as on_progress:
+                entry = imagine_defects(
+                    store=opened,
+                    entry=entry,
+                    backbone=network,
+                    calibrator=ConformalCalibrator.of(entry),
+                    on_progress=on_progress,
+                )
+        if not build.changed or chosen != learnt_by:
             entry = change_levels(
                 opened, entry, alpha_reject=levels[0], alpha_review=levels[1], method=chosen
             )

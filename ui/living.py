@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ from ui.options import (
     Review,
     Store,
     Weights,
-    check_method,
+    method_of,
     open_existing,
     settings_of,
 )
@@ -32,30 +33,65 @@ def calibrate(
     method: Method = None,
     reject: Reject = None,
     review: Review = None,
+    recall: Annotated[
+        Path | None,
+        typer.Option(help="Estimate recall on made-up defects, with a plot to this .png file."),
+    ] = None,
     backbone: BackboneName = None,
+    weights: Weights = None,
+    device: Device = None,
     store: Store = None,
 ) -> None:
-    """Set the levels, or the method, of a category; no image is needed."""
+    """Set the levels, or the method, of a category; no image is needed.
+
+    Only made-up defects, for synthetic-f1 and --recall, need the calibration images, and once.
+    """
+    from eval.calibration_report import recall_figure, recall_table
+    from eval.calibration_study import estimated_recall
+    from indexer.imagined import imagine_defects
     from indexer.schema import find_entry
-    from search.calibration import change_levels
-    from ui.console import say
+    from search.calibration import (
+        Calibration,
+        ConformalCalibrator,
+        change_levels,
+        check_method,
+    )
+    from search.inspector import load_category_network
+    from ui.console import progress_bars, say
     from ui.output import describe_levels
 
+    chosen = method_of(method)
     settings = settings_of(store=store, alpha_reject=reject, alpha_review=review)
     with open_existing(settings) as opened:
-        before = find_entry(opened, category, backbone)
+        before = entry = find_entry(opened, category, backbone)
+        if chosen:
+            check_method(entry, chosen)
+        made_up = Calibration.from_payload(entry.calibration).synthetic
+        if (chosen == "synthetic-f1" or recall) and not made_up:
+            with progress_bars() as on_progress:
+                entry = imagine_defects(
+                    store=opened,
+                    entry=entry,
+                    backbone=load_category_network(entry, weights, settings.device),
+                    calibrator=ConformalCalibrator.of(entry),
+                    on_progress=on_progress,
+                )
         entry = change_levels(
             opened,
-            before,
+            entry,
             alpha_reject=settings.alpha_reject,
             alpha_review=settings.alpha_review,
-            method=check_method(method),
+            method=chosen,
         )
+        caught = estimated_recall(opened, entry) if recall else []
     if entry.revision == before.revision:
         say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
     else:
         say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
     say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    if recall:
+        say(recall_table(caught))
+        recall_figure(caught).savefig(recall, dpi=110)
 
 
 def add(

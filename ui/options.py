@@ -74,7 +74,7 @@ def open_store_of(settings: Settings) -> VectorStore:
     return open_store(settings.store, api_key=key, prefer_grpc=settings.prefer_grpc)
 
 
-def check_method(name: str | None) -> SearchMethod | None:
+def method_of(name: str | None) -> SearchMethod | None:
     """The method of that name; a usage error lists those there are."""
     from search.calibration import METHODS
 
