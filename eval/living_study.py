@@ -59,7 +59,7 @@ def study_living(
 ) -> None:
     """Measure in turn and tell each finding as soon as it is there."""
     world = _World(records, _Remembering(backbone), on_progress)
-    for part in (_learning, _auditing, _growing):
+    for part in (_learning, _growing, _auditing):
         for finding in part(world):
             on_finding(finding)
 

@@ -242,7 +242,8 @@ def _leave(
     lost = len(stays) - len(bank.vectors)
     uncovered = 0
     if lost:
-        uncovered = measure_again(store, entry, after, calibrator, bank, set(ids))
+        left = bank_before.vectors[~stays]
+        uncovered = measure_again(store, entry, after, bank, left, set(ids))
         after = _counted(after, "patches", -lost)
     word = "image" if len(ids) == 1 else "images"
     after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ _MEASURED: tuple[tuple[Kind, Kind], ...] = (
     ("patches", "distances"),
     ("synthetic", "synthetic distances"),
 )
-_ROSE = np.float32(1.001)
+_SAME = np.float32(1.001)
 
 
 class Growth:
@@ -105,31 +104,38 @@ def measure_again(
     store: VectorStore,
     entry: CatalogEntry,
     after: CatalogEntry,
-    calibrator: Calibrator,
     bank: MemoryBank,
+    lost: Float32,
     gone: set[str],
 ) -> int:
-    """Write every distance that rises with the patches gone; how many were covered and are not."""
+    """Write every distance that rises with patches that left; how many were covered and are not.
+
+    Only a patch whose nearest was among those that left can rise, and only such are measured.
+
+    Args:
+        bank: what is left.
+        lost: (L, D) the patches that left.
+        gone: images whose own distances are no longer needed.
+    """
     uncovered = 0
-    measure = None if entry.layout == "leave-one-out" else calibrator.measurer(bank.vectors)
     for kept, measured in _MEASURED:
         before = {k: d for k, d in read_kept(store, entry, measured) if k not in gone}
-        if not before:
-            continue
-        reader = partial(read_kept, store, entry, kept)
-        found = (
-            ((key, measure(patches)) for key, patches in reader(list(before)))
-            if measure
-            else calibrator.leave_one_out(bank, list(before), reader)
-        )
-        for key, distances in found:
-            # the first measurement was in float32: only what really rose replaces it
-            risen = np.where(distances > before[key] * _ROSE, distances, before[key])
-            if (risen > before[key]).any():
-                if kept == "patches":
-                    lost = (before[key] <= entry.radius) & (risen > entry.radius)
-                    uncovered += int(lost.sum())
-                _replace_distances(store, entry, after, measured, key, risen)
+        for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
+            flat = patches.reshape(-1, patches.shape[-1])
+            to_lost = np.sqrt(_squared_distances(flat, lost)).reshape(before[key].shape)
+            # the first measurement was in float32, this one starts from float16
+            touched = to_lost <= before[key] * _SAME
+            if not touched.any():
+                continue
+            risen = before[key].copy()
+            own = bank.image_ids == key
+            others = bank.vectors[~own] if own.any() else bank.vectors
+            found = np.sqrt(_squared_distances(flat[touched.ravel()], others))
+            risen[touched] = np.maximum(found, before[key][touched])
+            if kept == "patches":
+                covered, radius = before[key] <= entry.radius, entry.radius
+                uncovered += int((covered & (risen > radius)).sum())
+            _replace_distances(store, entry, after, measured, key, risen)
     return uncovered
 
 
