@@ -5,6 +5,11 @@ committed last, as in `indexer.build`: a reader sees the one before or the one a
 
 An addition continues the greedy selection of the coreset (Gonzalez 1985): a patch joins if it lies
 farther from the bank than the bank's covering radius, in the same projected space, farthest first.
+
+What that does to the bound on false rejects: which of a category's images calibrate never depends
+on how they score, so split conformal stays exact under additions. A leave-one-out bank stays one
+whose images chose alone only until the first addition, which looks at the bank; from then on the
+2 alpha is no longer proven. Nor is any bound once calibration images are picked out by hand.
 """
 
 from __future__ import annotations
