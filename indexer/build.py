@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from indexer.calibrator import Calibrator
 from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
+from indexer.kept import keep
+from indexer.leave_one_out import LeaveOneOutBank, check_leave_one_out
+from indexer.looks import looks_of
 from indexer.plan import Item, all_unusable, build_key, plan
+from indexer.revise import commit, forget_before, undo_interrupted
 from indexer.schema import (
     CatalogEntry,
     LibraryImage,
@@ -32,32 +36,12 @@ from indexer.schema import (
     patch_point,
     read_catalog,
     with_channels,
-    write_entry,
 )
-from indexer.store import Not, VectorStore
+from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called with stage name, done, total."""
-
-
-class Calibrator(Protocol):
-    """Gives the build its scores without the indexer knowing how scoring works."""
-
-    def check(self, images: int) -> None:
-        """Raise if this many held-out images cannot support what is asked of them."""
-
-    def scorer(
-        self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
-    ) -> Callable[[ImageFeatures], float]:
-        """A function from an image's features to its score.
-
-        The bank's images lie in the store under the entry's revision; of an image-level backbone
-        they are the bank, and ``bank`` is empty.
-        """
-
-    def calibrate(self, scores: Sequence[float]) -> dict[str, Any]:
-        """What the catalog keeps of the held-out images' scores; raises like ``check``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +69,10 @@ def build_index(
 ) -> BuildReport:
     """Learn ``category`` from the normal training records and commit it as a new revision.
 
-    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates. The
-    test records join the image library, where similarity search finds them, and nothing else.
-    With the same inputs as the current revision nothing is written.
+    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates; a
+    leave-one-out calibrator takes every normal image for both. The test records join the image
+    library, where similarity search finds them, and nothing else. With the same inputs as the
+    current revision nothing is written.
 
     Args:
         coreset: share of the training patches kept in the memory bank, in (0, 1].
@@ -106,24 +91,34 @@ def build_index(
     items, skipped, duplicates = plan(
         records, holdout, seed, lambda done, total: on_progress("reading", done, total)
     )
-    n_calibration = sum(item.role == "calibration" for item in items)
-    calibrator.check(n_calibration)
+    alone = calibrator.layout == "leave-one-out"
+    if alone:
+        check_leave_one_out(backbone.spec)
+        items = [replace(i, role="bank" if i.role == "calibration" else i.role) for i in items]
+    calibrating = "bank" if alone else "calibration"
+    calibrator.check(sum(item.role == calibrating for item in items))
     settings = {"coreset": coreset, "holdout": holdout, "seed": seed}
     key = build_key(items, backbone.fingerprint, settings)
     current = _current(store, category, backbone.spec.name)
     clock.stop("reading")
     if current and current.build_key == key:
-        _delete_other_revisions(store, current, keep=current.revision)
+        undo_interrupted(store, current)
+        forget_before(store, current)
         skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
         return BuildReport(current, False, tuple(skipped), tuple(duplicates), seconds)
 
+    revision = current.revision + 1 if current else 1
     entry = CatalogEntry(
         category=category,
         backbone=backbone.spec.name,
         fingerprint=backbone.fingerprint,
         precision=backbone.precision,
         source=str(backbone.source) if backbone.source else None,
-        revision=current.revision + 1 if current else 1,
+        revision=revision,
+        origin=revision,
+        action=f"learnt {category}",
+        layout=calibrator.layout,
+        radius=0.0,
         build_key=key,
         spec=backbone.spec,
         channels={},
@@ -135,35 +130,50 @@ def build_index(
         built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     create_collections(store, entry)
-    _delete_other_revisions(store, entry, keep=current.revision if current else 0)
+    undo_interrupted(store, current or replace(entry, revision=0))
 
     undecoded: list[Skipped] = []
-    if entry.spec.normalised:
-        entry = replace(entry, channels=_channel_statistics(items, backbone, on_progress))
-        backbone = with_channels(backbone, entry)
-    images, sampler = _embed_training(items, entry, backbone, undecoded, on_progress)
-    clock.stop("embedding")
-    bank, bank_cells = _choose_bank(images, sampler, entry, on_progress)
-    del sampler
+    if alone:
+        chosen = LeaveOneOutBank(store, entry)
+        images = _embed_alone(items, entry, backbone, chosen, undecoded, on_progress)
+        clock.stop("embedding")
+        bank, bank_cells, radius = chosen.bank()
+    else:
+        if entry.spec.normalised:
+            entry = replace(entry, channels=_channel_statistics(items, backbone, on_progress))
+            backbone = with_channels(backbone, entry)
+        images, sampler = _embed_training(items, entry, backbone, undecoded, on_progress)
+        clock.stop("embedding")
+        bank, bank_cells, radius = _choose_bank(images, sampler, entry, on_progress)
+        del sampler
+    entry = replace(entry, radius=float(np.float32(radius)))
     clock.stop("coreset")
 
     # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
-    score = calibrator.scorer(store, entry, bank)
-    held_out = _embed_scored(items, entry, backbone, score, undecoded, on_progress)
-    scores = [im.score for im, _ in held_out if im.split == "calibration" and im.score is not None]
-    if not scores:
+    measure = calibrator.scorer(store, entry, bank)
+    held_out, distances = _embed_scored(
+        items, entry, backbone, store, calibrator.score, measure, undecoded, on_progress
+    )
+    if alone:
+        distances = chosen.distances(calibrator, bank)
+    if not distances:
         raise all_unusable(items, "calibration", undecoded)
+    if entry.spec.level == "patch":
+        keep(store, entry, "distances", distances.items())
+        paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
+        calibrating_paths = ((key, path) for key, path in paths if key in distances)
+        keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
     skipped += undecoded
     entry = replace(
         entry,
         skipped=[[str(item.path), item.reason] for item in undecoded],
-        calibration=calibrator.calibrate(scores),
+        calibration=calibrator.calibrate(entry.spec, list(distances.values())),
         counts={
             "bank_images": len(images),
-            "calibration_images": len(scores),
-            "test_images": len(held_out) - len(scores),
+            "calibration_images": len(distances),
+            "test_images": sum(im.split == "test" for im, _ in held_out),
             "bank_patches": len(bank.vectors),
         },
     )
@@ -179,11 +189,9 @@ def build_index(
                 for (i, row, col), vector in zip(bank_cells, bank.vectors, strict=True)
             ),
         )
-    for collection in collections_of(entry):
-        store.flush(collection)
-    write_entry(store, entry)
+    commit(store, entry)
     on_progress("writing", len(bank.vectors), len(bank.vectors))
-    _delete_other_revisions(store, entry, keep=entry.revision)
+    forget_before(store, entry)
     for collection in collections_of(entry):
         store.optimize(collection)
     clock.stop("writing")
@@ -215,14 +223,6 @@ def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry |
     return next(
         (e for e in read_catalog(store) if (e.category, e.backbone) == (category, backbone)), None
     )
-
-
-def _delete_other_revisions(store: VectorStore, entry: CatalogEntry, keep: int) -> None:
-    """Remove what an interrupted build or the revision before left behind."""
-    others = {"revision": Not(keep)}
-    for collection in collections_of(entry):
-        if store.count(collection, others):
-            store.delete(collection, others)
 
 
 def _channel_statistics(
@@ -270,41 +270,74 @@ def _embed_training(
     return images, sampler
 
 
+def _embed_alone(
+    items: Sequence[Item],
+    entry: CatalogEntry,
+    backbone: Backbone,
+    chosen: LeaveOneOutBank,
+    skipped: list[Skipped],
+    on_progress: Progress,
+) -> list[tuple[LibraryImage, Float32]]:
+    """Library entries of the bank's images, each of which has chosen its patches."""
+    normal = [item for item in items if item.role == "bank"]
+    images: list[tuple[LibraryImage, Float32]] = []
+    for item, features in _embed(normal, backbone, skipped, "embedding", on_progress):
+        image = _library_image(item, features, entry, None)
+        chosen.take(image.image_id, features.patches)
+        images.append((image, features.image))
+    if not images:
+        raise all_unusable(items, "bank", skipped)
+    return images
+
+
 def _choose_bank(
     images: Sequence[tuple[LibraryImage, Float32]],
     sampler: PatchSampler,
     entry: CatalogEntry,
     on_progress: Progress,
-) -> tuple[MemoryBank, NDArray[np.int64]]:
-    """The coreset as a memory bank, and (image, row, col) of each of its patches.
+) -> tuple[MemoryBank, NDArray[np.int64], float]:
+    """The coreset as a memory bank, (image, row, col) of each of its patches, and its radius.
 
     Both are empty for an image-level backbone.
     """
     if entry.spec.level == "image":
         cells = np.zeros((0, 3), np.int64)
-        vectors = np.zeros((0, entry.spec.dim), np.float32)
+        vectors, radius = np.zeros((0, entry.spec.dim), np.float32), 0.0
     else:
         grid = (len(images), entry.spec.grid, entry.spec.grid)
         vectors, coreset = sampler.choose(lambda done, total: on_progress("coreset", done, total))
         cells = np.stack(np.unravel_index(coreset.indices, grid), axis=1)
+        radius = coreset.radius
     ids = np.array([images[i][0].image_id for i in cells[:, 0]], dtype=np.str_)
-    return MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32)), cells
+    return MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32)), cells, radius
 
 
 def _embed_scored(
     items: Sequence[Item],
     entry: CatalogEntry,
     backbone: Backbone,
-    score: Callable[[ImageFeatures], float],
+    store: VectorStore,
+    score: Callable[[Float32], float],
+    measure: Callable[[ImageFeatures], Float32],
     skipped: list[Skipped],
     on_progress: Progress,
-) -> list[tuple[LibraryImage, Float32]]:
-    """Library entries, with scores, of the images outside the bank; patches are not kept."""
+) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
+    """Library entries, with scores, of the images outside the bank, and the distances by image id.
+
+    Distances are those of the calibration images, whose patches go to the store on the way.
+    """
     chosen = [item for item in items if item.role != "bank"]
-    return [
-        (_library_image(item, features, entry, score(features)), features.image)
-        for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress)
-    ]
+    images: list[tuple[LibraryImage, Float32]] = []
+    distances: dict[str, Float32] = {}
+    for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress):
+        found = measure(features)
+        image = _library_image(item, features, entry, score(found))
+        images.append((image, features.image))
+        if item.role == "calibration":
+            distances[image.image_id] = found
+            if entry.spec.level == "patch":
+                keep(store, entry, "patches", [(image.image_id, features.patches)])
+    return images, distances
 
 
 def _embed(

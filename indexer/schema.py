@@ -1,9 +1,10 @@
 """What lies where in Qdrant: collections, payload fields, ids and the catalog.
 
 The only module that knows the names. One catalog point per (category, backbone) carries the
-revision that readers use; every other point carries the revision it belongs to. A build writes
-the points of the next revision first and the catalog point last, so a reader sees the revision
-before or the one after, never a mixture, even if the writer is killed.
+revision that readers use; every other point carries the revisions it belongs to: from ``since`` on
+and before ``until``. A change writes the points of the next revision and the ends of those that
+leave first, and the catalog point last, so a reader sees the revision before or the one after,
+never a mixture, even if the writer is killed; and it writes what changes, not the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,24 @@ from numpy.typing import NDArray
 from backbones.base import Backbone, BackboneSpec, ChannelNormalised, Precision
 from backbones.card import spec_from_dict, spec_to_dict
 from backbones.errors import VecspectError
-from indexer.store import Hit, Point, VectorParams, VectorStore, read_matrix
+from indexer.store import (
+    Hit,
+    PayloadIndex,
+    Point,
+    Range,
+    VectorParams,
+    VectorStore,
+    Where,
+    read_matrix,
+)
 
 Float32 = NDArray[np.float32]
 
+Layout = Literal["holdout", "leave-one-out"]
+
 CATALOG = "catalog"
+FOREVER = 2**31 - 1
+"""``until`` of a point that no revision has ended."""
 PATCH, WHOLE = "patch", "whole"
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
 _CATEGORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*")
@@ -43,8 +57,13 @@ class CatalogEntry:
         fingerprint: of the backbone the category was indexed with.
         source: weight file or exported network of index time; a hint, the fingerprint decides.
         revision: grows by one with every change.
+        origin: the revision that was learnt from scratch; the ones since build on it.
+        action: what made this revision, in words.
+        layout: ``holdout``: some normal images calibrate and the others are the memory bank;
+            ``leave-one-out``: every normal image does both, see `indexer.leave_one_out`.
+        radius: covering radius of the memory bank, in the space the coreset was chosen in.
         build_key: hash of all inputs of the build, to recognise a repeated one.
-        calibration: what the calibrator returned, opaque here.
+        calibration: what the calibrator returned, opaque here but for its ``method``.
         settings: coreset share, holdout share and seed of the build.
         spec: of the backbone, so that its network can be made again.
         channels: ``mean`` and ``std`` (D,) of a backbone that a category normalises, else empty.
@@ -59,6 +78,10 @@ class CatalogEntry:
     precision: Precision
     source: str | None
     revision: int
+    origin: int
+    action: str
+    layout: Layout
+    radius: float
     build_key: str
     spec: BackboneSpec
     channels: dict[str, list[float]]
@@ -74,7 +97,9 @@ class CatalogEntry:
 class LibraryImage:
     """One image of a category's library, as kept in Qdrant.
 
-    ``score`` is None for the images of the memory bank: they have no score of their own.
+    ``split`` is its role: ``bank``, ``calibration``, ``test`` or ``quarantined``. ``score`` is the
+    one it had when the category was learnt; None for the images of the memory bank and for those
+    that joined later.
     """
 
     image_id: str
@@ -131,12 +156,41 @@ def images_collection(category: str, backbone: str) -> str:
     return f"{category}--{_as_part(backbone)}--images"
 
 
+def patches_collection(category: str, backbone: str) -> str:
+    """Collection of what recalibrates without image files, see `indexer.kept`."""
+    return f"{category}--{_as_part(backbone)}--patches"
+
+
+def history_collection(category: str, backbone: str) -> str:
+    """Collection of the catalog entries of every revision since ``origin``."""
+    return f"{category}--{_as_part(backbone)}--history"
+
+
+def health_collection(category: str, backbone: str) -> str:
+    """Collection of a line about each of the images scored last, whatever their revision."""
+    return f"{category}--{_as_part(backbone)}--health"
+
+
 def collections_of(entry: CatalogEntry) -> list[str]:
-    """Every collection of a category but the catalog."""
+    """Every collection of a category whose points have revisions: all but catalog and health."""
     names = (entry.category, entry.backbone)
+    shared = [images_collection(*names), history_collection(*names)]
     if entry.spec.level == "image":
-        return [images_collection(*names)]
-    return [bank_collection(*names), images_collection(*names)]
+        return shared
+    return [bank_collection(*names), patches_collection(*names), *shared]
+
+
+def lifetime(entry: CatalogEntry) -> dict[str, int]:
+    """Payload of a point that joins with this revision."""
+    return {"since": entry.revision, "until": FOREVER}
+
+
+def visible(entry: CatalogEntry) -> dict[str, Any]:
+    """The condition that a point belongs to the entry's revision."""
+    return {
+        "since": Range(gte=entry.origin, lte=entry.revision),
+        "until": Range(gt=entry.revision),
+    }
 
 
 def image_id(category: str, backbone: str, sha256: str) -> str:
@@ -151,7 +205,7 @@ def patch_point(
     return Point(
         id=_uuid(image.image_id, entry.revision, row, col),
         vectors={PATCH: vector},
-        payload={"image_id": image.image_id, "row": row, "col": col, "revision": entry.revision},
+        payload={"image_id": image.image_id, "row": row, "col": col, **lifetime(entry)},
     )
 
 
@@ -159,7 +213,7 @@ def image_point(
     entry: CatalogEntry, image: LibraryImage, embedding: Float32, added_at: str
 ) -> Point:
     """One library image; ``embedding`` (E,)."""
-    payload = {**asdict(image), "revision": entry.revision, "added_at": added_at}
+    payload = {**asdict(image), **lifetime(entry), "added_at": added_at}
     return Point(
         id=_uuid(image.image_id, entry.revision), vectors={WHOLE: embedding}, payload=payload
     )
@@ -174,12 +228,17 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
     """Make the collections of a category where they are missing."""
     create_catalog(store)
     names, dim = (entry.category, entry.backbone), entry.spec.dim
+    life: dict[str, PayloadIndex] = {"since": "integer", "until": "integer"}
     if entry.spec.level == "patch":
         store.create_collection(
             bank_collection(*names),
             {PATCH: VectorParams(dim, "euclid", indexed=False)},
-            {"image_id": "keyword", "revision": "integer"},
+            {"image_id": "keyword", **life},
         )
+        store.create_collection(
+            patches_collection(*names), {}, {"image_id": "keyword", "kind": "keyword", **life}
+        )
+    store.create_collection(history_collection(*names), {}, life)
     store.create_collection(
         images_collection(*names),
         {WHOLE: VectorParams(dim, "cosine", indexed=True)},
@@ -188,7 +247,7 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
             "label": "keyword",
             "defect_type": "keyword",
             "split": "keyword",
-            "revision": "integer",
+            **life,
         },
     )
 
@@ -198,21 +257,41 @@ def create_catalog(store: VectorStore) -> None:
     store.create_collection(
         CATALOG,
         {},
-        {"category": "keyword", "backbone": "keyword"},
+        {"category": "keyword", "backbone": "keyword", "revision": "integer"},
     )
 
 
 def write_entry(store: VectorStore, entry: CatalogEntry) -> None:
     """Commit: readers see this entry from now on, durably."""
-    point = Point(
-        id=_uuid(entry.category, entry.backbone),
-        vectors={},
-        # text: the embedded engine rounds the last bit of a double, and the fingerprint needs it
-        payload={name: getattr(entry, name) for name in CatalogEntry.__slots__}
-        | {"spec": json.dumps(spec_to_dict(entry.spec))},
-    )
+    point = Point(_uuid(entry.category, entry.backbone), {}, _entry_payload(entry))
     store.upsert(CATALOG, [point])
     store.flush(CATALOG)
+
+
+def write_history(store: VectorStore, entry: CatalogEntry) -> None:
+    """Note the entry of a revision about to be committed."""
+    point = Point(
+        _uuid(entry.category, entry.backbone, entry.revision),
+        {},
+        _entry_payload(entry) | lifetime(entry),
+    )
+    store.upsert(history_collection(entry.category, entry.backbone), [point])
+
+
+def read_history(store: VectorStore, entry: CatalogEntry) -> list[CatalogEntry]:
+    """The entries of every revision from ``origin`` to this one, oldest first."""
+    points = store.scroll(history_collection(entry.category, entry.backbone), where=visible(entry))
+    return sorted((_entry(point.payload) for point in points), key=lambda found: found.revision)
+
+
+def is_current(store: VectorStore, entry: CatalogEntry) -> bool:
+    """Whether readers are still to use this entry's revision; a tenth of a millisecond."""
+    wanted: Where = {
+        "category": entry.category,
+        "backbone": entry.backbone,
+        "revision": entry.revision,
+    }
+    return store.count(CATALOG, wanted) == 1
 
 
 def read_catalog(store: VectorStore) -> list[CatalogEntry]:
@@ -252,7 +331,7 @@ def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
         store,
         bank_collection(entry.category, entry.backbone),
         PATCH,
-        where={"revision": entry.revision},
+        where=visible(entry),
     )
     return MemoryBank(
         vectors=vectors,
@@ -263,9 +342,7 @@ def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
 
 def read_images(store: VectorStore, entry: CatalogEntry) -> dict[str, LibraryImage]:
     """The image library of the entry's revision, by image id."""
-    points = store.scroll(
-        images_collection(entry.category, entry.backbone), where={"revision": entry.revision}
-    )
+    points = store.scroll(images_collection(entry.category, entry.backbone), where=visible(entry))
     images = (library_image(point.payload) for point in points)
     return {image.image_id: image for image in images}
 
@@ -284,8 +361,15 @@ def similar_images(
         embedding,
         using=WHOLE,
         top=top,
-        where={"revision": entry.revision, **where},
+        where={**visible(entry), **where},
     )
+
+
+def _entry_payload(entry: CatalogEntry) -> dict[str, Any]:
+    # text: the embedded engine rounds the last bit of a double, and the fingerprint needs it
+    return {name: getattr(entry, name) for name in CatalogEntry.__slots__} | {
+        "spec": json.dumps(spec_to_dict(entry.spec))
+    }
 
 
 def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
@@ -295,7 +379,9 @@ def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
             "Name a new store with --store and index again."
         )
     values = {name: payload[name] for name in CatalogEntry.__slots__}
-    return CatalogEntry(**{**values, "spec": spec_from_dict(json.loads(values["spec"]))})
+    values["spec"] = spec_from_dict(json.loads(values["spec"]))
+    values["radius"] = float(np.float32(values["radius"]))
+    return CatalogEntry(**values)
 
 
 def _as_part(backbone: str) -> str:
@@ -309,6 +395,21 @@ def with_channels(backbone: Backbone, entry: CatalogEntry) -> Backbone:
         return backbone
     mean, std = (np.array(entry.channels[name], np.float32) for name in ("mean", "std"))
     return ChannelNormalised(backbone, mean, std)
+
+
+def point_id(entry: CatalogEntry, *parts: object) -> str:
+    """Id of a point that joins with the entry's revision."""
+    return _uuid(entry.category, entry.backbone, entry.revision, *parts)
+
+
+def health_point_id(entry: CatalogEntry, slot: int) -> str:
+    """Id of a place in the rolling window."""
+    return _uuid(entry.category, entry.backbone, "health", slot)
+
+
+def copied_id(original: str, revision: int) -> str:
+    """Id of the copy of a point that comes back with ``revision``."""
+    return _uuid(original, revision)
 
 
 def _uuid(*parts: object) -> str:

@@ -27,6 +27,7 @@ from indexer.schema import (
     MemoryBank,
     find_entry,
     image_id,
+    is_current,
     library_image,
     read_bank,
     read_images,
@@ -69,6 +70,7 @@ class Prediction:
         distances: (H, W) float32, each patch's distance to the nearest normal patch; of an
             image-level backbone the score as the one cell, which is the whole image.
         width, height: of the original upright image.
+        map_threshold: level of the anomaly map that normal images do not reach, see `Calibration`.
         input_size, inset: of the network, see `BackboneSpec`.
     """
 
@@ -79,6 +81,7 @@ class Prediction:
     p_value: float
     verdict: Verdict
     threshold: float
+    map_threshold: float
     box: Box
     evidence: Evidence
     revision: int
@@ -109,6 +112,7 @@ class Prediction:
             "p_value": self.p_value,
             "verdict": self.verdict,
             "threshold": self.threshold,
+            "map_threshold": self.map_threshold,
             "box": self.box.as_list(),
             "evidence": {
                 "query_cell": list(evidence.query_cell),
@@ -138,7 +142,8 @@ class Neighbor:
 class Inspector:
     """Scores images of one category against what the store knows of it.
 
-    The memory bank is read from the store when first needed and kept.
+    The memory bank is read from the store when first needed and kept until the category has
+    another revision.
 
     Args:
         backbone: which one, for a category that is indexed with several; or the folder of an
@@ -167,17 +172,36 @@ class Inspector:
         folder = exported_folder(backbone) if backbone else None
         name = read_card(folder / CARD).spec.name if folder else backbone
         self.entry = find_entry(store, category, name)
-        self.calibration = Calibration.from_payload(self.entry.calibration)
         if network is None and folder:
             network = load_exported(folder, self.entry.precision)
-        network = network or _load(self.entry, weights, device)
-        if network.fingerprint != self.entry.fingerprint:
+        self._network = network or load_category_network(self.entry, weights, device)
+        self._open(self.entry)
+
+    def refresh(self) -> bool:
+        """Take over the revision that the store has now; whether it is another one.
+
+        Called before each answer; a tenth of a millisecond with the embedded store.
+
+        Raises:
+            CategoryError: the category is gone, or was learnt again with another network.
+        """
+        if is_current(self.store, self.entry):
+            return False
+        self._open(find_entry(self.store, self.entry.category, self.entry.backbone))
+        return True
+
+    def _open(self, entry: CatalogEntry) -> None:
+        if self._network.fingerprint != entry.fingerprint:
             raise CategoryError(
-                f"category '{category}' was indexed with fingerprint {self.entry.fingerprint} of "
-                f"'{self.entry.backbone}', this network has {network.fingerprint}: its "
+                f"category '{entry.category}' was indexed with fingerprint {entry.fingerprint} of "
+                f"'{entry.backbone}', this network has {self._network.fingerprint}: its "
                 "distances would mean nothing. Pass the same --weights, or index it again."
             )
-        self._backbone = with_channels(network, self.entry)
+        self.entry = entry
+        self.calibration = Calibration.from_payload(entry.calibration)
+        self._backbone = with_channels(self._network, entry)
+        for kept in ("_bank", "_index", "_images"):
+            self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
         """Score one image file; ImageError, beginning with its path, if it cannot be read."""
@@ -188,8 +212,13 @@ class Inspector:
 
     def inspect_files(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """Score each file, or say why it was skipped, in order and in bounded memory."""
+        self.refresh()
         for outcome in embed_files(self._backbone, paths):
-            yield outcome if isinstance(outcome, Skipped) else self._judge(outcome)
+            if isinstance(outcome, Skipped):
+                yield outcome
+            else:
+                self.refresh()
+                yield self._judge(outcome)
 
     def similar(
         self,
@@ -200,6 +229,7 @@ class Inspector:
         defect_type: str | None = None,
     ) -> list[Neighbor]:
         """The library images most like this one as a whole, nearest first, without itself."""
+        self.refresh()
         path = Path(image)
         try:
             loaded = load_image(path, size_hint=self.entry.spec.input_size)
@@ -230,8 +260,8 @@ class Inspector:
             (image, f"{prediction.path.name}\n{title}", evidence.query_box)
         ]
         if level == "patch":
-            heat = overlay(image, prediction.anomaly_map(), threshold=prediction.threshold)
-            caption = f"heat map, worst region\nthreshold {prediction.threshold:.3g}"
+            heat = overlay(image, prediction.anomaly_map(), threshold=prediction.map_threshold)
+            caption = f"heat map, worst region\nthreshold {prediction.map_threshold:.3g}"
             pictures.append((heat, caption, prediction.box))
         try:
             normal = load_image(Path(evidence.path)).pixels
@@ -290,6 +320,7 @@ class Inspector:
             p_value=self.calibration.p_value(score),
             verdict=self.calibration.verdict(score),
             threshold=self.calibration.threshold,
+            map_threshold=self.calibration.map_threshold,
             box=worst_region(
                 distances,
                 input_size=spec.input_size,
@@ -326,7 +357,7 @@ class Inspector:
         )
 
 
-def _load(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:
+def load_category_network(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:
     """The network the category was indexed with: exported, from ``weights``, or the file then."""
     source = Path(entry.source) if entry.source else None
     return load_network(

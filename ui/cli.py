@@ -8,7 +8,7 @@ import sys
 import typer
 
 from backbones.errors import VecspectError
-from ui import commands, measuring, networks
+from ui import commands, living, measuring, networks, studies
 from ui.options import FAILED
 
 INTERRUPTED = 130
@@ -28,7 +28,17 @@ for command in (
     measuring.benchmark,
     measuring.speed,
     measuring.precision,
+    studies.calibration_study,
+    studies.living_study,
     commands.status,
+    living.calibrate,
+    living.add,
+    living.remove,
+    living.quarantine,
+    living.history,
+    living.rollback,
+    living.audit,
+    living.health,
     networks.backbones,
     networks.export,
     measuring.demo,

@@ -19,6 +19,7 @@ from ui.options import (
     Device,
     Holdout,
     InputSize,
+    Method,
     Padding,
     Precision,
     Reject,
@@ -26,6 +27,7 @@ from ui.options import (
     Seed,
     Store,
     Weights,
+    method_of,
     open_existing,
     open_store_of,
     settings_of,
@@ -47,6 +49,10 @@ def index(
     seed: Seed = None,
     reject: Reject = None,
     review: Review = None,
+    method: Method = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Also rank the normal images by leave-one-out score.")
+    ] = False,
     precision: Precision = None,
     device: Device = None,
     input_size: InputSize = None,
@@ -61,9 +67,12 @@ def index(
     from backbones.registry import load_backbone
     from indexer.build import build_index
     from indexer.dataset import normal_images, read_dataset
-    from search.calibration import ConformalCalibrator, change_levels
+    from indexer.imagined import imagine_defects
+    from search.audit import audit as rank_normal_images
+    from search.audit import audit_dataset
+    from search.calibration import Calibration, ConformalCalibrator, change_levels
     from ui.console import note, note_skipped, progress_bars, say
-    from ui.output import describe_build, describe_levels
+    from ui.output import describe_build, describe_levels, describe_suspects
 
     settings = settings_of(
         store=store,
@@ -81,6 +90,8 @@ def index(
         padding=False if no_padding else None,
     )
     levels = (settings.alpha_reject, settings.alpha_review)
+    chosen = method_of(method) or "conformal"
+    learnt_by = "conformal" if chosen == "synthetic-f1" else chosen
     records = read_dataset(dataset)
     network = load_backbone(
         settings.backbone,
@@ -99,18 +110,38 @@ def index(
                 category=category,
                 backbone=network,
                 store=opened,
-                calibrator=ConformalCalibrator(*levels),
+                calibrator=ConformalCalibrator(*levels, learnt_by),
                 coreset=settings.coreset,
                 holdout=settings.holdout,
                 seed=settings.seed,
                 on_progress=on_progress,
             )
         entry = build.entry
-        if not build.changed:
-            entry = change_levels(opened, entry, alpha_reject=levels[0], alpha_review=levels[1])
+        if audit and entry.layout == "leave-one-out":
+            suspects = rank_normal_images(opened, entry)
+        elif audit:
+            with progress_bars() as on_progress:
+                suspects = audit_dataset(
+                    records, category=category, backbone=network, on_progress=on_progress
+                )
+        if chosen == "synthetic-f1" and not Calibration.from_payload(entry.calibration).synthetic:
+            with progress_bars() as on_progress:
+                entry = imagine_defects(
+                    store=opened,
+                    entry=entry,
+                    backbone=network,
+                    calibrator=ConformalCalibrator.of(entry),
+                    on_progress=on_progress,
+                )
+        if not build.changed or chosen != learnt_by:
+            entry = change_levels(
+                opened, entry, alpha_reject=levels[0], alpha_review=levels[1], method=chosen
+            )
     for line in describe_build(build, levels_changed=entry != build.entry):
         say(line)
     say(describe_levels(entry.calibration, settings.holdout))
+    if audit:
+        say(describe_suspects(suspects[: max(10, len(suspects) // 10)]))
     for path in build.duplicates:
         note(f"left out {path}: same bytes as another image of the data set")
     for skipped in build.skipped:
@@ -144,6 +175,7 @@ def score(
     """
     from backbones.pipeline import Skipped
     from indexer.dataset import expand_paths
+    from search.health import Watch
     from search.inspector import Inspector
     from ui.console import note_skipped, progress_bars, say
     from ui.output import csv_writer, describe_prediction
@@ -158,6 +190,7 @@ def score(
         inspector = Inspector(
             opened, category, backbone=backbone, weights=weights, device=settings.device
         )
+        watch = Watch(opened, inspector.entry)
         with progress_bars() as on_progress:
             for done, outcome in enumerate(inspector.inspect_files(files), 1):
                 on_progress("scoring", done, len(files))
@@ -166,6 +199,7 @@ def score(
                     skipped = True
                     continue
                 rejected = rejected or outcome.verdict == "reject"
+                watch.record(outcome)
                 fields = outcome.to_dict()
                 if maps:
                     fields["map"] = str(_write_map(inspector, outcome, maps, used))
@@ -224,6 +258,7 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
     from indexer.schema import read_catalog
     from search.calibration import Calibration
     from ui.console import note, say, table
+    from ui.output import describe_bound
 
     with open_existing(settings_of(store=store)) as opened:
         entries = read_catalog(opened)
@@ -240,7 +275,10 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
                 "threshold": calibration.threshold,
                 "alpha_reject": calibration.alpha_reject,
                 "alpha_review": calibration.alpha_review,
-                "smallest_alpha": 1 / (calibration.n + 1),
+                "method": calibration.method,
+                "smallest_alpha": calibration.smallest_alpha,
+                "bound": describe_bound(calibration),
+                "n": calibration.n,
                 **entry.settings,
                 "precision": entry.precision,
                 "fingerprint": entry.fingerprint,
@@ -256,6 +294,7 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
         note("no category yet. Learn one: vecspect index DATASET --category NAME")
         return
     heads = ["category", "backbone", "revision", "bank images", "patches", "calibration", "test"]
+    heads += ["method", "smallest level", "bound"]
     heads += ["reject level", "review level", "threshold", "built at"]
     rows = [
         [
@@ -266,6 +305,9 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
             str(d["bank_patches"]),
             str(d["calibration_images"]),
             str(d["test_images"]),
+            d["method"],
+            f"{d['smallest_alpha']:.2%}" if d["smallest_alpha"] else "any",
+            d["bound"],
             f"{d['alpha_reject']:.2%}",
             f"{d['alpha_review']:.2%}",
             f"{d['threshold']:.4g}",

@@ -21,6 +21,7 @@ from ui.options import (
     Review,
     Seed,
     settings_of,
+    weights_by_name,
 )
 
 
@@ -77,7 +78,7 @@ def benchmark(
         crop=crop,
         padding=False if no_padding else None,
     )
-    names, files = backbone or [settings.backbone], _weights_by_name(weights or [])
+    names, files = backbone or [settings.backbone], weights_by_name(weights or [])
     if retrieval:
         _retrieval(datasets, names, files, out, settings.coreset, settings.seed)
         return
@@ -206,17 +207,3 @@ def _retrieval(
     out.mkdir(parents=True, exist_ok=True)
     (out / "retrieval.md").write_text(text + "\n", encoding="utf-8")
     say(text)
-
-
-def _weights_by_name(pairs: list[str]) -> dict[str, Path]:
-    named = {}
-    for pair in pairs:
-        name, separator, file = pair.partition("=")
-        if not separator or not file:
-            raise typer.BadParameter(
-                f"expected NAME=FILE, for example patchcore-resnet18=resnet18.safetensors, "
-                f"got '{pair}'",
-                param_hint="--weights",
-            )
-        named[name] = Path(file)
-    return named

@@ -12,6 +12,7 @@ from backbones.errors import VecspectError
 if TYPE_CHECKING:
     from indexer.settings import Settings
     from indexer.store import VectorStore
+    from search.calibration import Method as SearchMethod
 
 FAILED, ANOMALY = 1, 3
 """Exit codes: something failed or was skipped; an anomaly was found."""
@@ -51,6 +52,10 @@ Padding = Annotated[
     bool | None,
     typer.Option("--no-padding", help="EfficientAD without zero padding: loses 16 px of border."),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(help="conformal, cross-conformal, sigma or synthetic-f1."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -69,6 +74,19 @@ def open_store_of(settings: Settings) -> VectorStore:
     return open_store(settings.store, api_key=key, prefer_grpc=settings.prefer_grpc)
 
 
+def method_of(name: str | None) -> SearchMethod | None:
+    """The method of that name; a usage error lists those there are."""
+    from search.calibration import METHODS
+
+    if name is None:
+        return None
+    if name not in METHODS:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(METHODS)}, got '{name}'", param_hint="--method"
+        )
+    return METHODS[METHODS.index(name)]
+
+
 def open_existing(settings: Settings) -> VectorStore:
     """For commands that only read: a mistyped folder is named, not made."""
     if "://" not in settings.store and not Path(settings.store).expanduser().is_dir():
@@ -77,3 +95,18 @@ def open_existing(settings: Settings) -> VectorStore:
             "vecspect index DATASET --category NAME"
         )
     return open_store_of(settings)
+
+
+def weights_by_name(pairs: list[str]) -> dict[str, Path]:
+    """Files by backbone from NAME=FILE; a usage error shows the form."""
+    named = {}
+    for pair in pairs:
+        name, separator, file = pair.partition("=")
+        if not separator or not file:
+            raise typer.BadParameter(
+                f"expected NAME=FILE, for example patchcore-resnet18=resnet18.safetensors, "
+                f"got '{pair}'",
+                param_hint="--weights",
+            )
+        named[name] = Path(file)
+    return named

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from indexer.build import BuildReport
+from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
+from search.health import RATE, WINDOW, Health
 from search.inspector import Prediction
+from ui.console import table
 
 CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
@@ -25,7 +28,7 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
     name = f"{entry.category} ({entry.backbone})"
     if not build.changed:
         yield f"{name}: nothing changed, revision {entry.revision} stands." + (
-            " The levels were changed." if levels_changed else ""
+            f" The levels were changed, as revision {entry.revision + 1}." if levels_changed else ""
         )
         return
     counts = entry.counts
@@ -40,19 +43,69 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
 def describe_levels(payload: dict[str, Any], holdout: float) -> str:
     """The levels in force and, where n does not support 1 %, what that takes."""
     calibration = Calibration.from_payload(payload)
+    most = {"conformal": "at most "}.get(calibration.method, "about ")
+    reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
+    if calibration.method == "synthetic-f1":
+        reject = "what best parts them from made-up defects"
     line = (
-        f"reject above {calibration.threshold:.4g}: at most {calibration.alpha_reject:.2%} of "
-        f"normal parts; review above {calibration.review_threshold:.4g}: at most "
-        f"{calibration.alpha_review:.2%}."
+        f"reject above {calibration.threshold:.4g}: {reject}; review above "
+        f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
     )
+    if calibration.method != "conformal":
+        line += f"\n{calibration.method}: {describe_bound(calibration)}."
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
         line += (
             f"\n{calibration.n} calibration images support no less than "
             f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} takes {missing} more "
-            f"(about {round(missing / holdout)} more normal images at --holdout {holdout:g})."
         )
+        if calibration.method == "conformal":
+            line += (
+                f"(about {round(missing / holdout)} more normal images at --holdout {holdout:g})."
+            )
+        else:
+            line += "normal images."
     return line
+
+
+def describe_bound(calibration: Calibration) -> str:
+    """What is certain of the false-reject rate at a level alpha."""
+    if calibration.bound is None:
+        return "no bound on the false-reject rate"
+    if calibration.bound == 1:
+        return "at most alpha, exactly"
+    return f"at most {calibration.bound:g} alpha in the worst case"
+
+
+def describe_suspects(suspects: Sequence[Suspect]) -> str:
+    """The strangest normal images as a table."""
+    rows = [[str(s.rank), f"{s.score:.4g}", s.image_id, s.path] for s in suspects]
+    return table(["rank", "score", "image id", "path"], rows)
+
+
+def describe_health(health: Health) -> str:
+    """One line on the whole, and a table of what is watched."""
+    verdict = "ALARM" if health.alarm else "quiet"
+    if not health.images:
+        verdict = "nothing scored yet"
+    line = (
+        f"{health.category} ({health.backbone}), revision {health.revision}, "
+        f"{health.age_days:.1f} days old: {verdict}. {health.images} images, "
+        f"{health.rejected:.1%} rejected; {health.calibration_images} calibration images of the "
+        f"{health.images_for_one_percent} that a level of 1 % takes.\n"
+        f"A false alarm has a probability of at most {RATE:.0%} in {WINDOW} images.\n"
+    )
+    rows = [
+        [
+            signal.name,
+            f"{signal.direction}, alarm after {signal.after}" if signal.alarm else "quiet",
+            signal.since,
+            f"{signal.evidence:.3g}",
+            f"{signal.shift:+.2f}",
+        ]
+        for signal in health.signals
+    ]
+    return line + table(["watched", "state", "since", "evidence", "shift in deviations"], rows)
 
 
 def describe_prediction(prediction: Prediction) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from backbones.specs import find_spec
 from search.calibration import (
     Calibration,
     CalibrationError,
@@ -199,5 +200,6 @@ def test_calibrator_checks_before_the_work_what_it_would_refuse_after() -> None:
     with pytest.raises(CalibrationError, match="needs at least 99"):
         calibrator.check(98)
     calibrator.check(99)
-    payload = calibrator.calibrate([float(i) for i in range(99)])
+    distances = [np.full((4, 4), float(i), np.float32) for i in range(99)]
+    payload = calibrator.calibrate(find_spec("compact"), distances)
     assert Calibration.from_payload(payload).alpha_reject == 0.01

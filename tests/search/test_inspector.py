@@ -317,6 +317,7 @@ def test_prediction_is_strict_json_with_exactly_the_documented_keys(
         "p_value": float,
         "verdict": str,
         "threshold": float,
+        "map_threshold": float,
         "box": list,
         "evidence": dict,
         "revision": int,

@@ -180,10 +180,10 @@ def test_indexing_again_changes_nothing_and_another_level_needs_no_image(
     assert (first.code, first.err) == (0, [])
     assert first.out[0] == "grid (compact): nothing changed, revision 1 stands."
     changed = vecspect(*again, "--reject", 0.5)
-    assert changed.out[0].endswith("revision 1 stands. The levels were changed.")
+    assert changed.out[0].endswith("stands. The levels were changed, as revision 2.")
     status = vecspect("status", "--json", "--store", store)
     (category,) = strict_json("\n".join(status.out))["categories"]
-    assert (category["alpha_reject"], category["revision"]) == (0.5, 1)
+    assert (category["alpha_reject"], category["revision"]) == (0.5, 2)
 
 
 def test_score_prints_one_strict_json_object_a_line_and_nothing_else(
@@ -451,7 +451,11 @@ def test_interrupted_command_says_how_to_go_on(
 
 @pytest.mark.parametrize(
     "name",
-    [command.callback.__name__ for command in cli.app.registered_commands if command.callback],
+    [
+        command.callback.__name__.replace("_", "-")
+        for command in cli.app.registered_commands
+        if command.callback
+    ],
 )
 def test_help_of_every_command_names_all_its_options(vecspect: Vecspect, name: str) -> None:
     command = typer.main.get_command(cli.app).commands[name]  # type: ignore[attr-defined]

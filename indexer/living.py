@@ -1,0 +1,334 @@
+"""A memory bank that learns on the line: images join, leave, or are set aside, one revision each.
+
+A revision writes only what it changes, calibrates again from what `indexer.kept` holds, and is
+committed last, as in `indexer.build`: a reader sees the one before or the one after.
+
+An addition continues the greedy selection of the coreset (Gonzalez 1985): a patch joins if it lies
+farther from the bank than the bank's covering radius, in the same projected space, farthest first.
+
+What that does to the bound on false rejects: which of a category's images calibrate never depends
+on how they score, so split conformal stays exact under additions. A leave-one-out bank stays one
+whose images chose alone only until the first addition, which looks at the bank; from then on the
+2 alpha is no longer proven. Nor is any bound once calibration images are picked out by hand.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.base import Backbone
+from backbones.pipeline import Skipped, embed_files
+from backbones.weights import sha256_of
+from indexer.build import Progress
+from indexer.calibrator import Calibrator
+from indexer.kept import keep
+from indexer.looks import looks_of
+from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
+from indexer.revise import commit, end, restore, undo_interrupted
+from indexer.schema import (
+    WHOLE,
+    CatalogEntry,
+    CategoryError,
+    LibraryImage,
+    MemoryBank,
+    bank_collection,
+    image_id,
+    image_point,
+    images_collection,
+    patches_collection,
+    read_bank,
+    read_history,
+    read_images,
+    visible,
+    with_channels,
+)
+from indexer.store import VectorStore, read_matrix
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change did.
+
+    Attributes:
+        entry: of the revision now current.
+        images: ids of the images it was about, in the order given.
+        patches: bank patches that joined, or left if negative.
+        uncovered: patches of the calibration images that only what left had covered: within the
+            covering radius before, beyond it now.
+        known: files left out because the library has the same bytes.
+        skipped: files that cannot be used.
+    """
+
+    entry: CatalogEntry
+    images: tuple[str, ...]
+    patches: int = 0
+    uncovered: int = 0
+    known: tuple[Path, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def add_images(
+    paths: Sequence[Path],
+    *,
+    store: VectorStore,
+    entry: CatalogEntry,
+    backbone: Backbone,
+    calibrator: Calibrator,
+    label: str = "normal",
+    defect_type: str = "",
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Change:
+    """Let images join as one revision; those the library has already are left out and named.
+
+    Normal images keep the category's share of calibration images: where it lacks one the image
+    calibrates, otherwise it joins the bank; of a leave-one-out category each does both. Defective
+    images join the library alone.
+
+    Args:
+        backbone: the network the category was learnt with.
+
+    Raises:
+        CategoryError: the category is of an image-level backbone, or the network is another one.
+    """
+    check_patches(entry)
+    if backbone.fingerprint != entry.fingerprint:
+        raise CategoryError(
+            f"category '{entry.category}' takes images through the network it was learnt with, "
+            f"fingerprint {entry.fingerprint}, got {backbone.fingerprint}. Pass the same --weights."
+        )
+    undo_interrupted(store, entry)
+    library = read_images(store, entry)
+    fresh, known, skipped = _fresh_files(paths, entry, library)
+    after = following(entry)
+    normal = label == "normal"
+    bank = read_bank(store, entry) if normal else None
+    growth = Growth(store, after, bank) if bank else None
+    added_at = _now()
+    joined: list[str] = []
+    calibrating: dict[str, Float32] = {}
+    outcomes = embed_files(with_channels(backbone, entry), list(fresh.values()))
+    for done, ((sha256, path), found) in enumerate(zip(fresh.items(), outcomes, strict=True), 1):
+        on_progress("adding", done, len(fresh))
+        if isinstance(found, Skipped):
+            skipped.append(found)
+            continue
+        role = _role(after) if normal else "test"
+        key = image_id(entry.category, entry.backbone, sha256)
+        image = LibraryImage(
+            image_id=key,
+            path=str(path.resolve()),
+            sha256=sha256,
+            label=label,
+            defect_type=defect_type,
+            split=role,
+            width=found.width,
+            height=found.height,
+            score=None,
+        )
+        after = _counted(after, role, 1)
+        store.upsert(
+            images_collection(entry.category, entry.backbone),
+            [image_point(after, image, found.image, added_at)],
+        )
+        if growth and role == "bank":
+            growth.take(image, found.patches)
+        if normal and (role == "calibration" or entry.layout == "leave-one-out"):
+            keep(store, after, "patches", [(key, found.patches)])
+            keep(store, after, "looks", looks_of([(key, str(path))], entry.spec))
+            calibrating[key] = found.patches
+        joined.append(key)
+    if not joined:
+        undo_interrupted(store, entry)
+        return Change(entry, (), 0, 0, tuple(known), tuple(skipped))
+    grown = 0
+    if bank and growth:
+        grown = len(growth.vectors)
+        measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
+        after = _counted(after, "patches", grown)
+    word = "image" if len(joined) == 1 else "images"
+    after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
+    after = recalibrated(store, after, calibrator) if normal else after
+    commit(store, after)
+    return Change(after, tuple(joined), grown, 0, tuple(known), tuple(skipped))
+
+
+def remove_images(
+    ids: Sequence[str], *, store: VectorStore, entry: CatalogEntry, calibrator: Calibrator
+) -> Change:
+    """Let images leave as one revision: no score, neighbour or evidence comes from them again.
+
+    Earlier revisions keep them, for `rollback`; learning the category again deletes them.
+
+    Raises:
+        CategoryError: an id that the library does not have, or the last images of their kind.
+    """
+    return _leave(ids, store, entry, calibrator, "removed", keep_image=False)
+
+
+def quarantine_image(
+    key: str, *, store: VectorStore, entry: CatalogEntry, calibrator: Calibrator
+) -> Change:
+    """Keep an image in the library and out of the bank and the calibration, as one revision."""
+    return _leave([key], store, entry, calibrator, "quarantined", keep_image=True)
+
+
+def rollback(revision: int, *, store: VectorStore, entry: CatalogEntry) -> CatalogEntry:
+    """Make the state of an earlier revision the next revision; nothing is measured again.
+
+    Raises:
+        CategoryError: no such revision since the category was learnt.
+    """
+    past = {old.revision: old for old in read_history(store, entry)}
+    if revision not in past or revision == entry.revision:
+        possible = ", ".join(str(r) for r in sorted(past) if r != entry.revision) or "none"
+        raise CategoryError(
+            f"revision {revision} of '{entry.category}' cannot be gone back to, now is "
+            f"{entry.revision}. Possible: {possible} (see vecspect history)."
+        )
+    undo_interrupted(store, entry)
+    changed = restore(store, entry, past[revision])
+    after = replace(
+        past[revision],
+        revision=entry.revision + 1,
+        action=f"back to revision {revision}",
+        built_at=_now(),
+    )
+    commit(store, after, changed)
+    return after
+
+
+def _leave(
+    ids: Sequence[str],
+    store: VectorStore,
+    entry: CatalogEntry,
+    calibrator: Calibrator,
+    verb: str,
+    *,
+    keep_image: bool,
+) -> Change:
+    check_patches(entry)
+    undo_interrupted(store, entry)
+    library = read_images(store, entry)
+    ids = list(dict.fromkeys(ids))
+    if unknown := [key for key in ids if key not in library]:
+        raise CategoryError(
+            f"no image {unknown[0]} in the library of '{entry.category}'. "
+            "Ids are shown by vecspect audit, and by score and similar with --json."
+        )
+    if keep_image and library[ids[0]].split == "quarantined":
+        raise CategoryError(f"image {ids[0]} is in quarantine already.")
+    after = following(entry)
+    kept = patches_collection(entry.category, entry.backbone)
+    bank_before = read_bank(store, entry)
+    for key in ids:
+        image = library[key]
+        after = _counted(after, image.split, -1)
+        if keep_image:
+            _move_to_quarantine(store, entry, after, image)
+        else:
+            end(store, entry, images_collection(entry.category, entry.backbone), {"image_id": key})
+            end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
+        end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
+        measured = ["distances", "synthetic distances", "looks"]
+        end(store, entry, kept, {"image_id": key, "kind": measured})
+    _check_left(after)
+    stays = ~np.isin(bank_before.image_ids, ids)
+    bank = MemoryBank(
+        bank_before.vectors[stays], bank_before.image_ids[stays], bank_before.cells[stays]
+    )
+    lost = len(stays) - len(bank.vectors)
+    uncovered = 0
+    if lost:
+        left = bank_before.vectors[~stays]
+        uncovered = measure_again(store, entry, after, bank, left, set(ids))
+        after = _counted(after, "patches", -lost)
+    word = "image" if len(ids) == 1 else "images"
+    after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")
+    after = recalibrated(store, after, calibrator)
+    commit(store, after)
+    return Change(after, tuple(ids), -lost, uncovered)
+
+
+def _move_to_quarantine(
+    store: VectorStore, entry: CatalogEntry, after: CatalogEntry, image: LibraryImage
+) -> None:
+    collection = images_collection(entry.category, entry.backbone)
+    here = {**visible(entry), "image_id": image.image_id}
+    _, embeddings, payloads = read_matrix(store, collection, WHOLE, where=here)
+    end(store, entry, collection, {"image_id": image.image_id})
+    moved = replace(image, split="quarantined")
+    added_at = str(payloads[0]["added_at"])
+    store.upsert(collection, [image_point(after, moved, embeddings[0], added_at)])
+
+
+def _fresh_files(
+    paths: Sequence[Path], entry: CatalogEntry, library: dict[str, LibraryImage]
+) -> tuple[dict[str, Path], list[Path], list[Skipped]]:
+    """New files by the hash of their bytes, those that are known, and the unreadable."""
+    fresh: dict[str, Path] = {}
+    known: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        try:
+            sha256 = sha256_of(path)
+        except OSError as error:
+            skipped.append(Skipped(path, f"cannot be read: {error.strerror}"))
+            continue
+        if sha256 in fresh or image_id(entry.category, entry.backbone, sha256) in library:
+            known.append(path)
+        else:
+            fresh[sha256] = path
+    return fresh, known, skipped
+
+
+def _role(entry: CatalogEntry) -> str:
+    """What a normal image becomes that would be the next of this entry's."""
+    bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
+    share = entry.settings["holdout"] * (bank + calibration + 1)
+    lacks_one = entry.layout == "holdout" and calibration + 1 <= round(share)
+    return "calibration" if lacks_one else "bank"
+
+
+def _counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
+    name = "bank_patches" if what == "patches" else f"{what}_images"
+    if name not in entry.counts:  # quarantined images are not counted
+        return entry
+    return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
+
+
+def following(entry: CatalogEntry) -> CatalogEntry:
+    """The next revision; no data set makes it, so learning from one starts anew."""
+    return replace(entry, revision=entry.revision + 1, build_key="", built_at=_now())
+
+
+def check_patches(entry: CatalogEntry) -> None:
+    """CategoryError if the category keeps no patches."""
+    if entry.spec.level == "image":
+        raise CategoryError(
+            f"'{entry.backbone}' keeps no patches, so '{entry.category}' cannot change image by "
+            "image. Change the data set and learn it again: vecspect index"
+        )
+
+
+def _check_left(entry: CatalogEntry) -> None:
+    needed = {"bank_images": 2 if entry.layout == "leave-one-out" else 1}
+    if entry.layout == "holdout":
+        needed["calibration_images"] = 1
+    for name, least in needed.items():
+        if entry.counts[name] < least:
+            raise CategoryError(
+                f"'{entry.category}' needs at least {least} of its {name.replace('_', ' ')}, "
+                f"{entry.counts[name]} would be left. Add normal images first."
+            )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

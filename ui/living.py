@@ -1,0 +1,306 @@
+"""The commands that change a category after it was learnt: its levels, its images, its past."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.options import (
+    FAILED,
+    AsJson,
+    BackboneName,
+    Category,
+    Device,
+    Method,
+    Reject,
+    Review,
+    Store,
+    Weights,
+    method_of,
+    open_existing,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from indexer.living import Change
+
+
+def calibrate(
+    category: Category,
+    method: Method = None,
+    reject: Reject = None,
+    review: Review = None,
+    recall: Annotated[
+        Path | None,
+        typer.Option(help="Estimate recall on made-up defects, with a plot to this .png file."),
+    ] = None,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    device: Device = None,
+    store: Store = None,
+) -> None:
+    """Set the levels, or the method, of a category; no image is needed.
+
+    Only made-up defects, for synthetic-f1 and --recall, need the calibration images, and once.
+    """
+    from eval.calibration_report import recall_figure, recall_table
+    from eval.calibration_study import estimated_recall
+    from indexer.imagined import imagine_defects
+    from indexer.schema import find_entry
+    from search.calibration import (
+        Calibration,
+        ConformalCalibrator,
+        change_levels,
+        check_method,
+    )
+    from search.inspector import load_category_network
+    from ui.console import progress_bars, say
+    from ui.output import describe_levels
+
+    chosen = method_of(method)
+    settings = settings_of(store=store, alpha_reject=reject, alpha_review=review)
+    with open_existing(settings) as opened:
+        before = entry = find_entry(opened, category, backbone)
+        if chosen:
+            check_method(entry, chosen)
+        made_up = Calibration.from_payload(entry.calibration).synthetic
+        if (chosen == "synthetic-f1" or recall) and not made_up:
+            with progress_bars() as on_progress:
+                entry = imagine_defects(
+                    store=opened,
+                    entry=entry,
+                    backbone=load_category_network(entry, weights, settings.device),
+                    calibrator=ConformalCalibrator.of(entry),
+                    on_progress=on_progress,
+                )
+        entry = change_levels(
+            opened,
+            entry,
+            alpha_reject=settings.alpha_reject,
+            alpha_review=settings.alpha_review,
+            method=chosen,
+        )
+        caught = estimated_recall(opened, entry) if recall else []
+    if entry.revision == before.revision:
+        say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
+    else:
+        say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
+    say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    if recall:
+        say(recall_table(caught))
+        recall_figure(caught).savefig(recall, dpi=110)
+
+
+def add(
+    paths: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, folders or globs.")],
+    category: Category,
+    label: Annotated[str, typer.Option(help="normal or defective.")] = "normal",
+    defect_type: Annotated[str, typer.Option(help="Of defective images.")] = "",
+    as_json: AsJson = False,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    device: Device = None,
+    store: Store = None,
+) -> None:
+    """Let images join a category: normal ones the memory bank, with what is new about them."""
+    from indexer.dataset import expand_paths
+    from indexer.living import add_images
+    from indexer.schema import find_entry
+    from search.calibration import ConformalCalibrator
+    from search.inspector import load_category_network
+    from ui.console import note, note_skipped, progress_bars
+
+    if label not in ("normal", "defective"):
+        raise typer.BadParameter(
+            f"expected normal or defective, got '{label}'", param_hint="--label"
+        )
+    if (label == "defective") != bool(defect_type):
+        raise typer.BadParameter(
+            "expected with --label defective, and only then", param_hint="--defect-type"
+        )
+    settings = settings_of(store=store, device=device)
+    with open_existing(settings) as opened:
+        entry = find_entry(opened, category, backbone)
+        with progress_bars() as on_progress:
+            change = add_images(
+                expand_paths(paths),
+                store=opened,
+                entry=entry,
+                backbone=load_category_network(entry, weights, settings.device),
+                calibrator=ConformalCalibrator.of(entry),
+                label=label,
+                defect_type=defect_type,
+                on_progress=on_progress,
+            )
+    for path in change.known:
+        note(f"left out {path}: the library has the same bytes")
+    for skipped in change.skipped:
+        note_skipped(skipped)
+    _tell(change, as_json)
+    if change.skipped:
+        raise typer.Exit(FAILED)
+
+
+def remove(
+    image_ids: Annotated[list[str], typer.Argument(metavar="IMAGE_ID")],
+    category: Category,
+    as_json: AsJson = False,
+    backbone: BackboneName = None,
+    store: Store = None,
+) -> None:
+    """Let images leave a category: no score, neighbour or evidence comes from them again."""
+    from indexer.living import remove_images
+    from indexer.schema import find_entry
+    from search.calibration import ConformalCalibrator
+
+    with open_existing(settings_of(store=store)) as opened:
+        entry = find_entry(opened, category, backbone)
+        change = remove_images(
+            image_ids, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
+        )
+    _tell(change, as_json)
+
+
+def quarantine(
+    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID")],
+    category: Category,
+    as_json: AsJson = False,
+    backbone: BackboneName = None,
+    store: Store = None,
+) -> None:
+    """Keep an image in the library and out of the memory bank and the calibration."""
+    from indexer.living import quarantine_image
+    from indexer.schema import find_entry
+    from search.calibration import ConformalCalibrator
+
+    with open_existing(settings_of(store=store)) as opened:
+        entry = find_entry(opened, category, backbone)
+        change = quarantine_image(
+            image_id, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
+        )
+    _tell(change, as_json)
+
+
+def history(
+    category: Category, as_json: AsJson = False, backbone: BackboneName = None, store: Store = None
+) -> None:
+    """List the revisions of a category since it was learnt."""
+    from indexer.schema import find_entry, read_history
+    from search.calibration import Calibration
+    from ui.console import say, table
+
+    with open_existing(settings_of(store=store)) as opened:
+        entries = read_history(opened, find_entry(opened, category, backbone))
+    described = [
+        {
+            "revision": entry.revision,
+            "at": entry.built_at,
+            "action": entry.action,
+            **entry.counts,
+            "threshold": Calibration.from_payload(entry.calibration).threshold,
+        }
+        for entry in entries
+    ]
+    if as_json:
+        say(json.dumps(described, indent=2))
+        return
+    rows = [
+        [
+            str(d["revision"]),
+            str(d["at"]),
+            str(d["action"]),
+            str(d["bank_images"]),
+            str(d["bank_patches"]),
+            str(d["calibration_images"]),
+            f"{d['threshold']:.4g}",
+        ]
+        for d in described
+    ]
+    heads = ["revision", "at", "action", "bank images", "patches", "calibration", "threshold"]
+    say(table(heads, rows))
+
+
+def rollback(
+    revision: Annotated[int, typer.Argument(metavar="REVISION")],
+    category: Category,
+    backbone: BackboneName = None,
+    store: Store = None,
+) -> None:
+    """Make the state of an earlier revision the next one."""
+    from indexer.living import rollback as go_back
+    from indexer.schema import find_entry
+    from ui.console import say
+
+    with open_existing(settings_of(store=store)) as opened:
+        entry = go_back(revision, store=opened, entry=find_entry(opened, category, backbone))
+    say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
+
+
+def audit(
+    category: Category,
+    top: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: AsJson = False,
+    backbone: BackboneName = None,
+    store: Store = None,
+) -> None:
+    """Rank the normal images by how little they look like the others; for `quarantine`."""
+    from indexer.schema import find_entry
+    from search.audit import audit as rank
+    from ui.console import say
+    from ui.output import describe_suspects
+
+    with open_existing(settings_of(store=store)) as opened:
+        suspects = rank(opened, find_entry(opened, category, backbone))[:top]
+    if as_json:
+        for suspect in suspects:
+            say(json.dumps({name: getattr(suspect, name) for name in suspect.__slots__}))
+    else:
+        say(describe_suspects(suspects))
+
+
+def health(
+    category: Category, as_json: AsJson = False, backbone: BackboneName = None, store: Store = None
+) -> None:
+    """Tell whether scores, light and focus are still those of the calibration images."""
+    from dataclasses import asdict
+
+    from indexer.schema import find_entry
+    from search.health import check_health
+    from ui.console import say
+    from ui.output import describe_health
+
+    with open_existing(settings_of(store=store)) as opened:
+        found = check_health(opened, find_entry(opened, category, backbone))
+    if as_json:
+        say(json.dumps({**asdict(found), "alarm": found.alarm}))
+    else:
+        say(describe_health(found))
+
+
+def _tell(change: Change, as_json: bool) -> None:
+    from ui.console import say
+    from ui.output import describe_levels
+
+    entry = change.entry
+    if as_json:
+        fields = {
+            "revision": entry.revision,
+            "images": change.images,
+            "patches": change.patches,
+            "uncovered": change.uncovered,
+        }
+        say(json.dumps(fields))
+        return
+    name = f"{entry.category} ({entry.backbone})"
+    if not change.images:
+        say(f"{name}: nothing changed, revision {entry.revision} stands.")
+        return
+    say(f"{name}: revision {entry.revision}, {entry.action}.")
+    if not change.patches and entry.action.startswith("added"):
+        say("The memory bank covers them already; it did not grow.")
+    if change.uncovered:
+        say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
+    say(describe_levels(entry.calibration, entry.settings["holdout"]))
