@@ -21,12 +21,14 @@ from indexer.schema import (
     CatalogEntry,
     LibraryImage,
     find_entry,
+    history_collection,
     images_collection,
     read_images,
 )
 from indexer.store import VectorStore, open_store, read_matrix
 from search.calibration import ConformalCalibrator
 
+HISTORY = history_collection("grid", "fake-vgg")
 IMAGES = images_collection("grid", "fake-vgg")
 NEIGHBORS = 5
 
@@ -92,7 +94,7 @@ def by_split(store: VectorStore, entry: CatalogEntry, split: str) -> list[Librar
 def test_category_has_a_catalog_entry_and_images_and_no_bank(
     store: VectorStore, entry: CatalogEntry
 ) -> None:
-    assert sorted(store.collections()) == sorted([CATALOG, IMAGES])
+    assert sorted(store.collections()) == sorted([CATALOG, HISTORY, IMAGES])
     assert entry.counts == {
         "bank_images": 13, "calibration_images": 3, "test_images": 10, "bank_patches": 0
     }  # fmt: skip
