@@ -54,13 +54,13 @@ def is_whole(network: Path) -> bool:
 
 @functools.cache
 def native_precision() -> Precision:
-    """bf16 where the CPU has AMX tiles for it, else f32.
+    """bf16 where the CPU multiplies it (AMX or AVX-512 BF16), else f32.
 
-    Without AMX, OpenVINO still offers bf16 (AVX-512), and it is slower than f32 there.
+    Elsewhere OpenVINO emulates bf16, and it is slower than f32 there.
     """
     cpuinfo = Path("/proc/cpuinfo")
-    has_amx = cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
-    return "bf16" if has_amx else "f32"
+    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "bf16" if "amx_bf16" in flags or "avx512_bf16" in flags else "f32"
 
 
 def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision) -> str:

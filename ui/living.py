@@ -299,8 +299,8 @@ def _tell(change: Change, as_json: bool) -> None:
         say(f"{name}: nothing changed, revision {entry.revision} stands.")
         return
     say(f"{name}: revision {entry.revision}, {entry.action}.")
-    if not change.patches and entry.action.startswith("added"):
-        say("The memory bank covers them already; it did not grow.")
+    if not change.patches and entry.action.startswith("added") and "normal" in entry.action:
+        say("The memory bank did not grow: it covers them already, or they calibrate.")
     if change.uncovered:
         say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
     say(describe_levels(entry.calibration, entry.settings["holdout"]))
