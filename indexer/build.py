@@ -162,7 +162,8 @@ def build_index(
         raise all_unusable(items, "calibration", undecoded)
     if entry.spec.level == "patch":
         keep(store, entry, "distances", distances.items())
-        paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
+        library_images = [im for im, _ in images] + [im for im, *_ in held_out]
+        paths = ((im.image_id, im.path) for im in library_images)
         calibrating_paths = ((key, path) for key, path in paths if key in distances)
         keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
     skipped += undecoded
@@ -173,14 +174,14 @@ def build_index(
         counts={
             "bank_images": len(images),
             "calibration_images": len(distances),
-            "test_images": sum(im.split == "test" for im, _ in held_out),
+            "test_images": sum(im.split == "test" for im, *_ in held_out),
             "bank_patches": len(bank.vectors),
         },
     )
     clock.stop("calibration")
 
     on_progress("writing", 0, len(bank.vectors))
-    store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in held_out))
+    store.upsert(library, (image_point(entry, im, v, entry.built_at, d) for im, v, d in held_out))
     if len(bank.vectors):
         store.upsert(
             bank_collection(category, entry.backbone),
@@ -318,21 +319,23 @@ def _embed_scored(
     backbone: Backbone,
     store: VectorStore,
     score: Callable[[Float32], float],
-    measure: Callable[[ImageFeatures], Float32],
+    measure: Callable[[ImageFeatures], tuple[Float32, Float32 | None]],
     skipped: list[Skipped],
     on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
+) -> tuple[list[tuple[LibraryImage, Float32, Float32 | None]], dict[str, Float32]]:
     """Library entries, with scores, of the images outside the bank, and the distances by image id.
 
-    Distances are those of the calibration images, whose patches go to the store on the way.
+    With the embedding of the whole and, of defective images, that of what deviates. Distances
+    are those of the calibration images, whose patches go to the store on the way.
     """
     chosen = [item for item in items if item.role != "bank"]
-    images: list[tuple[LibraryImage, Float32]] = []
+    images: list[tuple[LibraryImage, Float32, Float32 | None]] = []
     distances: dict[str, Float32] = {}
     for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress):
-        found = measure(features)
+        found, deviates = measure(features)
         image = _library_image(item, features, entry, score(found))
-        images.append((image, features.image))
+        defect = deviates if image.label == "defective" else None
+        images.append((image, features.image, defect))
         if item.role == "calibration":
             distances[image.image_id] = found
             if entry.spec.level == "patch":

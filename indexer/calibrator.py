@@ -31,9 +31,10 @@ class Calibrator(Protocol):
 
     def scorer(
         self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
-    ) -> Callable[[ImageFeatures], Float32]:
-        """A function from an image's features to its patch distances (H, W).
+    ) -> Callable[[ImageFeatures], tuple[Float32, Float32 | None]]:
+        """A function from an image's features to its patch distances (H, W) and what deviates.
 
+        The latter (D,) is None where nothing does, and of an image-level backbone.
         The bank's images lie in the store under the entry's revision; of an image-level backbone
         they are the bank, and ``bank`` is empty.
         """

@@ -30,14 +30,14 @@ from indexer.calibrator import Calibrator
 from indexer.kept import keep
 from indexer.looks import looks_of
 from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
-from indexer.revise import commit, end, restore, undo_interrupted
+from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (
-    WHOLE,
     CatalogEntry,
     CategoryError,
     LibraryImage,
     MemoryBank,
     bank_collection,
+    check_defects_kept,
     image_id,
     image_point,
     images_collection,
@@ -45,10 +45,9 @@ from indexer.schema import (
     read_bank,
     read_history,
     read_images,
-    visible,
     with_channels,
 )
-from indexer.store import VectorStore, read_matrix
+from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
 
@@ -90,7 +89,7 @@ def add_images(
 
     Normal images keep the category's share of calibration images: where it lacks one the image
     calibrates, otherwise it joins the bank; of a leave-one-out category each does both. Defective
-    images join the library alone.
+    images join the library alone, with their score and what deviates in them.
 
     Args:
         backbone: the network the category was learnt with.
@@ -109,8 +108,11 @@ def add_images(
     fresh, known, skipped = _fresh_files(paths, entry, library)
     after = following(entry)
     normal = label == "normal"
-    bank = read_bank(store, entry) if normal else None
-    growth = Growth(store, after, bank) if bank else None
+    if not normal:
+        check_defects_kept(store, entry)
+    bank = read_bank(store, entry)
+    growth = Growth(store, after, bank) if normal else None
+    measure = None if normal else calibrator.scorer(store, entry, bank)
     added_at = _now()
     joined: list[str] = []
     calibrating: dict[str, Float32] = {}
@@ -122,6 +124,7 @@ def add_images(
             continue
         role = _role(after) if normal else "test"
         key = image_id(entry.category, entry.backbone, sha256)
+        distances, defect = measure(found) if measure else (None, None)
         image = LibraryImage(
             image_id=key,
             path=str(path.resolve()),
@@ -131,12 +134,12 @@ def add_images(
             split=role,
             width=found.width,
             height=found.height,
-            score=None,
+            score=None if distances is None else calibrator.score(distances),
         )
-        after = _counted(after, role, 1)
+        after = counted(after, role, 1)
         store.upsert(
             images_collection(entry.category, entry.backbone),
-            [image_point(after, image, found.image, added_at)],
+            [image_point(after, image, found.image, added_at, defect)],
         )
         if growth and role == "bank":
             growth.take(image, found.patches)
@@ -149,10 +152,10 @@ def add_images(
         undo_interrupted(store, entry)
         return Change(entry, (), 0, 0, tuple(known), tuple(skipped))
     grown = 0
-    if bank and growth:
+    if growth:
         grown = len(growth.vectors)
         measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
-        after = _counted(after, "patches", grown)
+        after = counted(after, "patches", grown)
     word = "image" if len(joined) == 1 else "images"
     after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
     after = recalibrated(store, after, calibrator) if normal else after
@@ -216,13 +219,8 @@ def _leave(
 ) -> Change:
     check_patches(entry)
     undo_interrupted(store, entry)
-    library = read_images(store, entry)
-    ids = list(dict.fromkeys(ids))
-    if unknown := [key for key in ids if key not in library]:
-        raise CategoryError(
-            f"no image {unknown[0]} in the library of '{entry.category}'. "
-            "Ids are shown by vecspect audit, and by score and similar with --json."
-        )
+    library = known_images(ids, store, entry)
+    ids = list(library)
     if keep_image and library[ids[0]].split == "quarantined":
         raise CategoryError(f"image {ids[0]} is in quarantine already.")
     after = following(entry)
@@ -230,9 +228,9 @@ def _leave(
     bank_before = read_bank(store, entry)
     for key in ids:
         image = library[key]
-        after = _counted(after, image.split, -1)
+        after = counted(after, image.split, -1)
         if keep_image:
-            _move_to_quarantine(store, entry, after, image)
+            rewrite_image(store, entry, after, replace(image, split="quarantined"))
         else:
             end(store, entry, images_collection(entry.category, entry.backbone), {"image_id": key})
             end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
@@ -249,24 +247,12 @@ def _leave(
     if lost:
         left = bank_before.vectors[~stays]
         uncovered = measure_again(store, entry, after, bank, left, set(ids))
-        after = _counted(after, "patches", -lost)
+        after = counted(after, "patches", -lost)
     word = "image" if len(ids) == 1 else "images"
     after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")
     after = recalibrated(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(ids), -lost, uncovered)
-
-
-def _move_to_quarantine(
-    store: VectorStore, entry: CatalogEntry, after: CatalogEntry, image: LibraryImage
-) -> None:
-    collection = images_collection(entry.category, entry.backbone)
-    here = {**visible(entry), "image_id": image.image_id}
-    _, embeddings, payloads = read_matrix(store, collection, WHOLE, where=here)
-    end(store, entry, collection, {"image_id": image.image_id})
-    moved = replace(image, split="quarantined")
-    added_at = str(payloads[0]["added_at"])
-    store.upsert(collection, [image_point(after, moved, embeddings[0], added_at)])
 
 
 def _fresh_files(
@@ -297,7 +283,21 @@ def _role(entry: CatalogEntry) -> str:
     return "calibration" if lacks_one else "bank"
 
 
-def _counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
+def known_images(
+    ids: Sequence[str], store: VectorStore, entry: CatalogEntry
+) -> dict[str, LibraryImage]:
+    """The library images of these ids, in their order; CategoryError names one that is not."""
+    library = read_images(store, entry)
+    if unknown := [key for key in ids if key not in library]:
+        raise CategoryError(
+            f"no image {unknown[0]} in the library of '{entry.category}'. "
+            "Ids are shown by vecspect audit, and by score and similar with --json."
+        )
+    return {key: library[key] for key in ids}
+
+
+def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
+    """The entry with ``by`` more images of a role, or bank ``patches``."""
     name = "bank_patches" if what == "patches" else f"{what}_images"
     if name not in entry.counts:  # quarantined images are not counted
         return entry

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from indexer.schema import (
+    DEFECT,
     FOREVER,
+    WHOLE,
     CatalogEntry,
+    LibraryImage,
     collections_of,
     copied_id,
+    image_point,
+    images_collection,
     visible,
     write_entry,
     write_history,
@@ -47,6 +55,26 @@ def end(store: VectorStore, entry: CatalogEntry, collection: str, where: Where) 
     if ids:
         store.set_payload(collection, ids, {"until": entry.revision + 1})
     return len(ids)
+
+
+def rewrite_image(
+    store: VectorStore,
+    entry: CatalogEntry,
+    after: CatalogEntry,
+    image: LibraryImage,
+    defect: NDArray[np.float32] | None = None,
+) -> None:
+    """Let a library image go on in the revision ``after`` as ``image`` describes it.
+
+    Its embeddings stay, but for a new one (D,) of what deviates.
+    """
+    library = images_collection(entry.category, entry.backbone)
+    where: Where = {**visible(entry), "image_id": image.image_id}
+    (before,) = store.scroll(library, where, with_vectors=True)
+    end(store, entry, library, {"image_id": image.image_id})
+    added_at = str(before.payload["added_at"])
+    defect = before.vectors.get(DEFECT) if defect is None else defect
+    store.upsert(library, [image_point(after, image, before.vectors[WHOLE], added_at, defect)])
 
 
 def commit(store: VectorStore, entry: CatalogEntry, changed: Collection[str] | None = None) -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +40,9 @@ Layout = Literal["holdout", "leave-one-out"]
 CATALOG = "catalog"
 FOREVER = 2**31 - 1
 """``until`` of a point that no revision has ended."""
-PATCH, WHOLE = "patch", "whole"
+PATCH, WHOLE, DEFECT = "patch", "whole", "defect"
+USER = "user_"
+"""Before the name of a user field in a payload: no such field can hide one of vecspect's."""
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
 _CATEGORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*")
 
@@ -98,8 +100,9 @@ class LibraryImage:
     """One image of a category's library, as kept in Qdrant.
 
     ``split`` is its role: ``bank``, ``calibration``, ``test`` or ``quarantined``. ``score`` is the
-    one it had when the category was learnt; None for the images of the memory bank and for those
-    that joined later.
+    one it had when it joined; None for the images of the memory bank and for normal ones that
+    joined later. ``defect_type`` of a defective image is empty until somebody names it. ``fields``
+    are what users say of it, such as line or batch.
     """
 
     image_id: str
@@ -111,6 +114,7 @@ class LibraryImage:
     width: int
     height: int
     score: float | None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +214,30 @@ def patch_point(
 
 
 def image_point(
-    entry: CatalogEntry, image: LibraryImage, embedding: Float32, added_at: str
+    entry: CatalogEntry,
+    image: LibraryImage,
+    embedding: Float32,
+    added_at: str,
+    defect: Float32 | None = None,
 ) -> Point:
-    """One library image; ``embedding`` (E,)."""
-    payload = {**asdict(image), **lifetime(entry), "added_at": added_at}
-    return Point(
-        id=_uuid(image.image_id, entry.revision), vectors={WHOLE: embedding}, payload=payload
-    )
+    """One library image; ``embedding`` (E,), and (D,) of what deviates in a defective one."""
+    vectors = {WHOLE: embedding} if defect is None else {WHOLE: embedding, DEFECT: defect}
+    payload = {**image_payload(image), **lifetime(entry), "added_at": added_at}
+    return Point(id=_uuid(image.image_id, entry.revision), vectors=vectors, payload=payload)
+
+
+def image_payload(image: LibraryImage) -> dict[str, Any]:
+    """What `library_image` reads."""
+    payload = asdict(image)
+    fields = payload.pop("fields")
+    return payload | {USER + name: value for name, value in fields.items()}
 
 
 def library_image(payload: Mapping[str, Any]) -> LibraryImage:
     """The image described by a point's payload."""
-    return LibraryImage(**{name: payload[name] for name in LibraryImage.__slots__})
+    known = {name: payload[name] for name in LibraryImage.__slots__ if name != "fields"}
+    fields = {n.removeprefix(USER): str(v) for n, v in payload.items() if n.startswith(USER)}
+    return LibraryImage(**known, fields=fields)
 
 
 def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
@@ -239,17 +255,36 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
             patches_collection(*names), {}, {"image_id": "keyword", "kind": "keyword", **life}
         )
     store.create_collection(history_collection(*names), {}, life)
-    store.create_collection(
-        images_collection(*names),
-        {WHOLE: VectorParams(dim, "cosine", indexed=True)},
-        {
-            "image_id": "keyword",
-            "label": "keyword",
-            "defect_type": "keyword",
-            "split": "keyword",
-            **life,
-        },
-    )
+    library = images_collection(*names)
+    vectors = {WHOLE: VectorParams(dim, "cosine", indexed=True)}
+    if entry.spec.level == "patch":
+        vectors[DEFECT] = VectorParams(dim, "cosine", indexed=True)
+        if library in store.collections():
+            check_defects_kept(store, entry)
+    searched = ("image_id", "sha256", "label", "defect_type", "split")
+    store.create_collection(library, vectors, {**dict.fromkeys(searched, "keyword"), **life})
+
+
+def check_defects_kept(store: VectorStore, entry: CatalogEntry) -> None:
+    """CategoryError unless the library keeps what deviates in its defective images."""
+    if entry.spec.level == "image":
+        raise CategoryError(
+            f"'{entry.backbone}' gives one embedding an image, so '{entry.category}' cannot be "
+            "searched by defect. Search by whole image, or learn it with a patch network."
+        )
+    if DEFECT not in store.vector_params(images_collection(entry.category, entry.backbone)):
+        raise CategoryError(
+            f"the library of '{entry.category}' was written before vecspect kept what deviates in "
+            "its defective images. Learn it again in a new store: vecspect index DATASET "
+            f"--category {entry.category} --store NEW"
+        )
+
+
+def index_fields(store: VectorStore, entry: CatalogEntry, names: Iterable[str]) -> None:
+    """Let the library be filtered by these user fields without reading every point."""
+    library = images_collection(entry.category, entry.backbone)
+    indexes: dict[str, PayloadIndex] = {USER + name: "keyword" for name in names}
+    store.create_collection(library, store.vector_params(library), indexes)
 
 
 def create_catalog(store: VectorStore) -> None:
@@ -354,12 +389,13 @@ def similar_images(
     *,
     top: int,
     where: Mapping[str, Any],
+    using: str = WHOLE,
 ) -> list[Hit]:
     """Library images nearest to ``embedding`` (E,) by cosine, of the entry's revision."""
     return store.query(
         images_collection(entry.category, entry.backbone),
         embedding,
-        using=WHOLE,
+        using=using,
         top=top,
         where={**visible(entry), **where},
     )

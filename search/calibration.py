@@ -42,6 +42,7 @@ from search.scoring import (
     neighbors_score,
     patch_distances,
 )
+from search.similar import deviation
 
 Float32 = NDArray[np.float32]
 Verdict = Literal["ok", "review", "reject"]
@@ -306,16 +307,24 @@ class ConformalCalibrator:
 
     def scorer(
         self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
-    ) -> Callable[[ImageFeatures], Float32]:
-        """Patch distances (H, W) from features, as ``Inspector`` gives them."""
+    ) -> Callable[[ImageFeatures], tuple[Float32, Float32 | None]]:
+        """Patch distances (H, W) and `deviation` from features, as ``Inspector`` gives them."""
         if entry.spec.level == "image":
-            return lambda image: np.full(
-                (1, 1),
-                neighbors_score(nearest_normal_images(store, entry, image.image)),
-                np.float32,
+            return lambda image: (
+                np.full(
+                    (1, 1),
+                    neighbors_score(nearest_normal_images(store, entry, image.image)),
+                    np.float32,
+                ),
+                None,
             )
-        measure = self.measurer(bank.vectors)
-        return lambda image: measure(image.patches)
+        index = ExactIndex(bank.vectors)
+
+        def measure(image: ImageFeatures) -> tuple[Float32, Float32 | None]:
+            found = patch_distances(image.patches, index)
+            return found.distances, deviation(image.patches, bank.vectors, found)
+
+        return measure
 
     def score(self, distances: Float32) -> float:
         """Image score of patch distances (H, W)."""

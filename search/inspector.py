@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from backbones.card import read_card
 from backbones.errors import ImageError
 from backbones.images import load_image
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.preprocess import Box, to_input
+from backbones.preprocess import Box
 from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
 from indexer.schema import (
@@ -25,25 +25,27 @@ from indexer.schema import (
     CategoryError,
     LibraryImage,
     MemoryBank,
+    check_defects_kept,
     find_entry,
-    image_id,
     is_current,
-    library_image,
     read_bank,
     read_images,
-    similar_images,
     with_channels,
 )
-from indexer.store import Not, VectorStore
+from indexer.store import VectorStore
 from search.anomaly_map import anomaly_map, overlay, panels, worst_region
 from search.calibration import Calibration, Verdict
 from search.knn import ExactIndex
+from search.library import By, Neighbor, neighbors, read_proposer
 from search.scoring import (
+    PatchDistances,
     image_score,
     nearest_normal_images,
     neighbors_score,
     patch_distances,
 )
+from search.seen_before import SeenBefore, TypeProposer
+from search.similar import deviation
 
 Float32 = NDArray[np.float32]
 
@@ -72,6 +74,8 @@ class Prediction:
         width, height: of the original upright image.
         map_threshold: level of the anomaly map that normal images do not reach, see `Calibration`.
         input_size, inset: of the network, see `BackboneSpec`.
+        seen_before: of a rejected image, what the library's named defects say of it; None where
+            there are none to ask.
     """
 
     path: Path
@@ -90,6 +94,7 @@ class Prediction:
     height: int
     input_size: int
     inset: int
+    seen_before: SeenBefore | None = None
 
     def anomaly_map(self) -> Float32:
         """(height, width) float32, in pixels of the original upright image."""
@@ -124,19 +129,8 @@ class Prediction:
                 "distance": evidence.distance,
             },
             "revision": self.revision,
+            "seen_before": asdict(self.seen_before) if self.seen_before else None,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """A library image near a query; ``distance`` is the cosine distance of image embeddings."""
-
-    image_id: str
-    path: str
-    label: str
-    defect_type: str
-    split: str
-    distance: float
 
 
 class Inspector:
@@ -200,7 +194,7 @@ class Inspector:
         self.entry = entry
         self.calibration = Calibration.from_payload(entry.calibration)
         self._backbone = with_channels(self._network, entry)
-        for kept in ("_bank", "_index", "_images"):
+        for kept in ("_bank", "_index", "_images", "_proposer"):
             self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
@@ -225,27 +219,52 @@ class Inspector:
         image: Path | str,
         *,
         top: int = 5,
+        by: By = "whole",
         label: str | None = None,
         defect_type: str | None = None,
+        where: Mapping[str, str] | None = None,
+        across_categories: bool = False,
     ) -> list[Neighbor]:
-        """The library images most like this one as a whole, nearest first, without itself."""
+        """The library images most like this one, nearest first, without itself.
+
+        Args:
+            by: ``whole`` compares image embeddings, ``defect`` what deviates from normal, among
+                the defective images.
+            where: user fields that must have these values.
+            across_categories: also search the other categories learnt with the same network.
+
+        Raises:
+            CategoryError: by defect, and a library keeps nothing to compare.
+            ImageError: the image cannot be read, or by defect nothing deviates in it.
+        """
         self.refresh()
         path = Path(image)
-        try:
-            loaded = load_image(path, size_hint=self.entry.spec.input_size)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
-        spec = self.entry.spec
-        inputs = to_input(loaded.pixels, spec.input_size, spec.crop)[None]
-        own_id = image_id(self.entry.category, self.entry.backbone, sha256_of(path))
-        where: dict[str, Any] = {"image_id": Not(own_id)}
-        if label is not None:
-            where["label"] = label
-        if defect_type is not None:
-            where["defect_type"] = defect_type
-        embedding = self._backbone.embed(inputs).images[0]
-        hits = similar_images(self.store, self.entry, embedding, top=top, where=where)
-        return [_neighbor(hit.payload, 1.0 - hit.score) for hit in hits]
+        if by == "defect":
+            check_defects_kept(self.store, self.entry)
+        (features,) = embed_files(self._backbone, [path])
+        if isinstance(features, Skipped):
+            raise ImageError(f"{path}: {features.reason}")
+        embedding = features.image
+        if by == "defect":
+            found = patch_distances(features.patches, self._index)
+            deviates = deviation(features.patches, self._bank.vectors, found)
+            if deviates is None:
+                raise ImageError(
+                    f"{path}: nothing deviates, every patch equals a normal one. Search by whole."
+                )
+            embedding = deviates
+        return neighbors(
+            self.store,
+            self.entry,
+            embedding,
+            by=by,
+            top=top,
+            without=sha256_of(path),
+            label=label,
+            defect_type=defect_type,
+            where=where or {},
+            across_categories=across_categories,
+        )
 
     def explain(self, prediction: Prediction) -> Image.Image:
         """Image, heat map with the worst region outlined, and the nearest normal patch's image.
@@ -296,8 +315,19 @@ class Inspector:
     def _images(self) -> dict[str, Any]:
         return dict(read_images(self.store, self.entry))
 
+    @functools.cached_property
+    def _proposer(self) -> TypeProposer | None:
+        return read_proposer(self.store, self.entry)
+
+    def _seen_before(self, patches: Float32, found: PatchDistances) -> SeenBefore | None:
+        embedding = deviation(patches, self._bank.vectors, found)
+        if embedding is None or self._proposer is None:
+            return None
+        return self._proposer.propose(embedding)
+
     def _judge(self, features: ImageFeatures) -> Prediction:
         spec = self.entry.spec
+        seen_before = None
         if spec.level == "image":
             nearest = nearest_normal_images(self.store, self.entry, features.image)
             score = neighbors_score(nearest)
@@ -312,6 +342,8 @@ class Inspector:
             normal = self._images[str(self._bank.image_ids[found])]
             cell = (int(self._bank.cells[found, 0]), int(self._bank.cells[found, 1]))
             evidence = self._evidence((row, col), score, normal, cell, features)
+            if self.calibration.verdict(score) == "reject":
+                seen_before = self._seen_before(features.patches, patch)
         return Prediction(
             path=features.path,
             category=self.entry.category,
@@ -335,6 +367,7 @@ class Inspector:
             height=features.height,
             input_size=spec.input_size,
             inset=spec.inset,
+            seen_before=seen_before,
         )
 
     def _evidence(
@@ -367,13 +400,6 @@ def load_category_network(entry: CatalogEntry, weights: Path | None, device: Dev
         device=device,
         fingerprint=entry.fingerprint,
         fallback=source,
-    )
-
-
-def _neighbor(payload: Any, distance: float) -> Neighbor:
-    image = library_image(payload)
-    return Neighbor(
-        image.image_id, image.path, image.label, image.defect_type, image.split, distance
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from search.scoring import PatchDistances
+
 Float32 = NDArray[np.float32]
 
 
@@ -32,3 +34,9 @@ def defect_embedding(patches: Float32, nearest: Float32, distances: Float32) -> 
     embedding = weights @ residuals
     length = float(np.linalg.norm(embedding))
     return np.asarray(embedding / max(length, 1e-12), dtype=np.float32)
+
+
+def deviation(patches: Float32, bank: Float32, found: PatchDistances) -> Float32 | None:
+    """`defect_embedding` of patches (H, W, D) beside the bank (M, D); None if none deviates."""
+    embedding = defect_embedding(patches, bank[found.bank_indices], found.distances)
+    return embedding if embedding.any() else None

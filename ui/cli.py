@@ -8,7 +8,7 @@ import sys
 import typer
 
 from backbones.errors import VecspectError
-from ui import commands, living, measuring, networks, studies
+from ui import commands, living, measuring, networks, similarity, studies
 from ui.options import FAILED
 
 INTERRUPTED = 130
@@ -24,7 +24,10 @@ app = typer.Typer(
 for command in (
     commands.index,
     commands.score,
-    commands.similar,
+    similarity.similar,
+    similarity.label,
+    similarity.clusters,
+    similarity.outliers,
     measuring.benchmark,
     measuring.speed,
     measuring.precision,

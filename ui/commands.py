@@ -214,45 +214,6 @@ def score(
         raise typer.Exit(FAILED)
 
 
-def similar(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The query image.")],
-    category: Category,
-    label: Annotated[str | None, typer.Option(help="normal or defective.")] = None,
-    defect_type: Annotated[str | None, typer.Option(help="Only this defect type.")] = None,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 5,
-    as_json: AsJson = False,
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    device: Device = None,
-    store: Store = None,
-) -> None:
-    """Show the images of the category's library that look most like IMAGE."""
-    from search.inspector import Inspector
-    from ui.console import note, say, table
-
-    if label not in (None, "normal", "defective"):
-        raise typer.BadParameter(
-            f"expected normal or defective, got '{label}'", param_hint="--label"
-        )
-    settings = settings_of(store=store, device=device)
-    with open_existing(settings) as opened:
-        inspector = Inspector(
-            opened, category, backbone=backbone, weights=weights, device=settings.device
-        )
-        neighbors = inspector.similar(image, top=top, label=label, defect_type=defect_type)
-    fields = [
-        {name: getattr(neighbor, name) for name in neighbor.__slots__} for neighbor in neighbors
-    ]
-    if as_json:
-        for neighbor_fields in fields:
-            say(json.dumps(neighbor_fields))
-    elif fields:
-        rows = [[f"{f['distance']:.4f}", f["label"], f["defect_type"], f["path"]] for f in fields]
-        say(table(["distance", "label", "defect type", "path"], rows))
-    else:
-        note("no image of the library matches these filters.")
-
-
 def status(as_json: AsJson = False, store: Store = None) -> None:
     """List the categories of the store, with revision, bank size and calibration."""
     from indexer.schema import read_catalog

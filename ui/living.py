@@ -98,7 +98,7 @@ def add(
     paths: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, folders or globs.")],
     category: Category,
     label: Annotated[str, typer.Option(help="normal or defective.")] = "normal",
-    defect_type: Annotated[str, typer.Option(help="Of defective images.")] = "",
+    defect_type: Annotated[str, typer.Option(help="Of defective images, if known.")] = "",
     as_json: AsJson = False,
     backbone: BackboneName = None,
     weights: Weights = None,
@@ -117,9 +117,9 @@ def add(
         raise typer.BadParameter(
             f"expected normal or defective, got '{label}'", param_hint="--label"
         )
-    if (label == "defective") != bool(defect_type):
+    if defect_type and label != "defective":
         raise typer.BadParameter(
-            "expected with --label defective, and only then", param_hint="--defect-type"
+            "expected with --label defective alone", param_hint="--defect-type"
         )
     settings = settings_of(store=store, device=device)
     with open_existing(settings) as opened:

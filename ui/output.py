@@ -19,6 +19,7 @@ CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
     "box_x", "box_y", "box_width", "box_height",
     "evidence_distance", "evidence_image_id", "evidence_path", "revision", "map",
+    "defect_type", "defect_type_confidence",
 )  # fmt: skip
 
 
@@ -111,9 +112,15 @@ def describe_health(health: Health) -> str:
 def describe_prediction(prediction: Prediction) -> str:
     """One image in one line."""
     box = prediction.box
+    seen = prediction.seen_before
+    kind = ""
+    if seen and seen.defect_type == "unknown":
+        kind = "  unknown defect type"
+    elif seen:
+        kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
-        f"worst at x={box.x} y={box.y} {box.width}x{box.height}  {prediction.path}"
+        f"worst at x={box.x} y={box.y} {box.width}x{box.height}  {prediction.path}{kind}"
     )
 
 
@@ -133,7 +140,12 @@ def csv_writer(file: Path | None) -> Iterator[Any]:
             def write(fields: dict[str, Any]) -> None:
                 box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
                 evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
-                writer.writerow({"map": "", **fields, **dict(box), **evidence})
+                seen = fields["seen_before"] or {}
+                proposal = {
+                    "defect_type": seen.get("defect_type", ""),
+                    "defect_type_confidence": seen.get("confidence", ""),
+                }
+                writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
 
             yield write
         partial.replace(file)

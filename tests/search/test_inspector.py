@@ -321,6 +321,7 @@ def test_prediction_is_strict_json_with_exactly_the_documented_keys(
         "box": list,
         "evidence": dict,
         "revision": int,
+        "seen_before": dict,
     }
     assert {name: type(value) for name, value in fields["evidence"].items()} == {
         "query_cell": list,

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backbones.base import Backbone
+from indexer.build import build_index
+from indexer.dataset import ImageRecord, read_dataset
+from indexer.naming import label_images
+from indexer.schema import (
+    DEFECT,
+    WHOLE,
+    CategoryError,
+    find_entry,
+    images_collection,
+    read_images,
+    visible,
+)
+from indexer.store import VectorParams, VectorStore, open_store
+from search.calibration import ConformalCalibrator
+from search.inspector import Inspector
+from tests.conftest import CORESET
+
+
+def defective(dataset: Path) -> list[ImageRecord]:
+    return [r for r in read_dataset(dataset) if r.label == "defective"]
+
+
+def test_each_defective_image_and_no_other_keeps_what_deviates(learnt: VectorStore) -> None:
+    entry = find_entry(learnt, "grid")
+    library = images_collection("grid", "compact")
+    points = list(learnt.scroll(library, visible(entry), with_vectors=True))
+    with_defect = {p.payload["image_id"] for p in points if DEFECT in p.vectors}
+    assert with_defect == {p.payload["image_id"] for p in points if p.payload["defect_type"]}
+    assert len(with_defect) == 6
+
+
+def test_by_defect_finds_defective_images_only_and_never_the_query(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    query = defective(dataset)[0]
+    hits = inspector.similar(query.path, by="defect", top=50)
+    assert len(hits) == 5
+    assert {h.label for h in hits} == {"defective"}
+    assert str(query.path.resolve()) not in {h.path for h in hits}
+    assert [h.distance for h in hits] == sorted(h.distance for h in hits)
+    assert {h.verdict for h in hits} <= {"ok", "review", "reject"}
+    whole = inspector.similar(query.path, top=50)
+    assert {h.label for h in whole} == {"normal", "defective"}
+    bank = next(h for h in whole if h.split == "bank")
+    assert bank.verdict is None
+
+
+def test_stored_deviation_is_that_of_the_query_path(
+    learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
+) -> None:
+    """A copy of a library image with other bytes lies at distance zero of it."""
+    query = defective(dataset)[0].path
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(query.read_bytes() + b"\0")
+    first = Inspector(learnt, "grid", network=network).similar(copy, by="defect", top=1)[0]
+    assert first.path == str(query.resolve())
+    assert first.distance == pytest.approx(0, abs=1e-5)
+
+
+def test_user_fields_filter(learnt: VectorStore, network: Backbone, dataset: Path) -> None:
+    entry = find_entry(learnt, "grid")
+    query, *others = [r.path for r in defective(dataset)]
+    ids = {i.path: key for key, i in read_images(learnt, entry).items()}
+    chosen = [ids[str(p.resolve())] for p in others[:2]]
+    label_images(
+        chosen,
+        store=learnt,
+        entry=entry,
+        calibrator=ConformalCalibrator(),
+        backbone=lambda: network,
+        fields={"line": "A"},
+    )
+    inspector = Inspector(learnt, "grid", network=network)
+    hits = inspector.similar(query, by="defect", top=50, where={"line": "A"})
+    assert {h.image_id for h in hits} == set(chosen)
+    assert all(h.fields == {"line": "A"} for h in hits)
+    assert inspector.similar(query, where={"line": "B"}) == []
+
+
+def test_rejects_are_told_whether_they_were_seen_before(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    told = [inspector.inspect(r.path) for r in read_dataset(dataset)[-6:]]
+    for prediction in told:
+        assert (prediction.seen_before is not None) == (prediction.verdict == "reject")
+    rejected = next(p.seen_before for p in told if p.seen_before)
+    assert rejected.nearest_type
+    assert 0 < rejected.share < 1
+
+
+def test_other_categories_of_the_same_network_are_searched_on_request(
+    network: Backbone, dataset: Path
+) -> None:
+    with open_store(":memory:") as store:
+        for category in ("left", "right"):
+            build_index(
+                read_dataset(dataset),
+                category=category,
+                backbone=network,
+                store=store,
+                calibrator=ConformalCalibrator(),
+                coreset=CORESET,
+            )
+        inspector = Inspector(store, "left", network=network)
+        query = defective(dataset)[0].path
+        alone = inspector.similar(query, by="defect", top=50)
+        both = inspector.similar(query, by="defect", top=50, across_categories=True)
+    assert {h.category for h in alone} == {"left"}
+    assert [h.category for h in both].count("right") == len(alone)
+    assert str(query.resolve()) not in {h.path for h in both}
+
+
+def test_library_of_an_older_store_says_what_to_do(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    entry = find_entry(learnt, "grid")
+    library = images_collection("grid", "compact")
+    points = list(learnt.scroll(library, with_vectors=[WHOLE]))
+    learnt.delete_collection(library)
+    learnt.create_collection(library, {WHOLE: VectorParams(entry.spec.dim, "cosine", True)}, {})
+    learnt.upsert(library, points)
+    inspector = Inspector(learnt, "grid", network=network)
+    query = defective(dataset)[0].path
+    assert len(inspector.similar(query)) == 5
+    assert inspector.inspect(query).seen_before is None
+    with pytest.raises(CategoryError, match="Learn it again in a new store: vecspect index"):
+        inspector.similar(query, by="defect")
