@@ -14,15 +14,16 @@ from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.registry import load_backbone
 from eval.benchmark import named_stages
+from eval.proposals import ProposalFigures, proposal_figures, proposals_table
 from indexer.build import Progress
 from indexer.coreset import greedy_k_center, project
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
 from search.knn import ExactIndex
+from search.library import By
 from search.scoring import patch_distances
 from search.similar import defect_embedding
 
 Float32 = NDArray[np.float32]
-By = Literal["whole", "defect"]
 NORMAL = ""
 
 
@@ -53,6 +54,7 @@ class RetrievalRow:
     Attributes:
         queries: ``defective``, to find the same defect type among the defective, or ``normal``,
             to find normal images among all.
+        proposals: how well the type is proposed from what deviates; of that row alone.
     """
 
     category: str
@@ -60,6 +62,7 @@ class RetrievalRow:
     queries: Literal["defective", "normal"]
     by: By
     figures: RetrievalFigures
+    proposals: ProposalFigures | None = None
 
 
 def retrieval_figures(
@@ -131,21 +134,24 @@ def run_retrieval(
             rows.append(RetrievalRow(category, name, "defective", "whole", found))
             if defect is not None:
                 found = retrieval_figures(defect[defective], types)
-                rows.append(RetrievalRow(category, name, "defective", "defect", found))
+                proposals = proposal_figures(defect[defective], types)
+                rows.append(RetrievalRow(category, name, "defective", "defect", found, proposals))
                 found = retrieval_figures(whole, kinds, only=NORMAL)
                 rows.append(RetrievalRow(category, name, "normal", "whole", found))
     return rows
 
 
 def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
-    """The rows as Markdown."""
+    """The rows as Markdown, and below them those of the proposals where there are any."""
     heads = ["data set", "backbone", "queries", "by", "n", "chance", "P@1", "P@5", "mAP", "nDCG"]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         f = row.figures
         texts = [f"{v:.3f}" for v in (f.chance, f.p_at_1, f.p_at_5, f.mean_ap, f.ndcg)]
         lines.append([row.category, row.backbone, row.queries, row.by, str(f.queries), *texts])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    proposed = [(row.category, row.backbone, row.proposals) for row in rows if row.proposals]
+    return table + (f"\n\n{proposals_table(proposed)}" if proposed else "")
 
 
 def _embeddings(

@@ -67,7 +67,7 @@ def label_images(
         check_field(name)
     undo_interrupted(store, entry)
     images = known_images(ids, store, entry)
-    changed = {key: _renamed(image, defect_type, fields) for key, image in images.items()}
+    changed = {key: _renamed(image, entry, defect_type, fields) for key, image in images.items()}
     changed = {key: image for key, image in changed.items() if image != images[key]}
     if not changed:
         return Change(entry, ())
@@ -91,7 +91,7 @@ def label_images(
 
 
 def _renamed(
-    image: LibraryImage, defect_type: str | None, fields: Mapping[str, str]
+    image: LibraryImage, entry: CatalogEntry, defect_type: str | None, fields: Mapping[str, str]
 ) -> LibraryImage:
     merged = {name: v for name, v in {**image.fields, **fields}.items() if v}
     image = replace(image, fields=merged)
@@ -101,7 +101,7 @@ def _renamed(
         raise CategoryError(
             f"image {image.image_id} is one of the normal images that others are judged by. If it "
             "shows a defect, take it out first: vecspect quarantine "
-            f"{image.image_id} --category NAME"
+            f"{image.image_id} --category {entry.category}"
         )
     return replace(image, label="defective", defect_type=defect_type, split="test")
 

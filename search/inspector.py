@@ -319,11 +319,11 @@ class Inspector:
     def _proposer(self) -> TypeProposer | None:
         return read_proposer(self.store, self.entry)
 
-    def _seen_before(self, patches: Float32, found: PatchDistances) -> SeenBefore | None:
-        embedding = deviation(patches, self._bank.vectors, found)
+    def _seen_before(self, features: ImageFeatures, found: PatchDistances) -> SeenBefore | None:
+        embedding = deviation(features.patches, self._bank.vectors, found)
         if embedding is None or self._proposer is None:
             return None
-        return self._proposer.propose(embedding)
+        return self._proposer.propose(embedding, without=sha256_of(features.path))
 
     def _judge(self, features: ImageFeatures) -> Prediction:
         spec = self.entry.spec
@@ -343,7 +343,7 @@ class Inspector:
             cell = (int(self._bank.cells[found, 0]), int(self._bank.cells[found, 1]))
             evidence = self._evidence((row, col), score, normal, cell, features)
             if self.calibration.verdict(score) == "reject":
-                seen_before = self._seen_before(features.patches, patch)
+                seen_before = self._seen_before(features, patch)
         return Prediction(
             path=features.path,
             category=self.entry.category,

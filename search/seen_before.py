@@ -80,15 +80,21 @@ class TypeProposer:
         # the only one of its type has no other to be near to
         self._distances = 1 - of_type[np.isfinite(of_type)]
 
-    def propose(self, embedding: Float32) -> SeenBefore:
-        """The answer for ``embedding`` (D,) of length 1, which is not one of the library's."""
-        similarity = self._vectors @ embedding
+    def propose(self, embedding: Float32, without: str | None = None) -> SeenBefore:
+        """The answer for ``embedding`` (D,) of length 1.
+
+        Args:
+            without: sha256 of the image it is of: if the library has that one, it does not answer.
+        """
+        others = np.array([image.sha256 != without for image in self._images])
+        similarity = np.where(others, self._vectors @ embedding, -np.inf).astype(np.float32)
         kind, strength = _vote(similarity, self._types)
         nearest = int(similarity.argmax())
         distance = float(1 - similarity[nearest])
         confidence = self._confidence(strength)
         known = confidence > 0.5 and not self._too_far(distance)
-        cases = [image for image in self._images if image.defect_type == kind]
+        asked = [image for image in self._images if image.sha256 != without]
+        cases = [image for image in asked if image.defect_type == kind]
         names = sorted({name for image in cases for name in image.fields})
         counted = {n: Counter(i.fields[n] for i in cases if n in i.fields) for n in names}
         return SeenBefore(
@@ -99,7 +105,7 @@ class TypeProposer:
             image_id=self._images[nearest].image_id,
             path=self._images[nearest].path,
             cases=len(cases),
-            share=len(cases) / len(self._images),
+            share=len(cases) / len(asked),
             fields={name: dict(values.most_common()) for name, values in counted.items()},
         )
 

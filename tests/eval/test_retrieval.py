@@ -73,7 +73,8 @@ def test_data_set_is_searched_by_whole_image_and_by_defect(dataset: Path) -> Non
         ("normal", "whole", 20),
     ]
     table = retrieval_table(rows).splitlines()
-    assert len(table) == 5
+    assert len(table) == 5 + 1 + 3
+    assert table[-1].startswith("| grid | compact | 6 | ")
     assert table[3].startswith("| grid | compact | defective | defect | 6 | ")
 
 

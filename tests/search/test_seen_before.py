@@ -10,9 +10,9 @@ from search.seen_before import UNKNOWN, TypeProposer
 DIM = 32
 
 
-def image(number: int, kind: str, **fields: str) -> LibraryImage:
+def image(number: int, kind: str, sha256: str = "", **fields: str) -> LibraryImage:
     return LibraryImage(
-        str(number), f"{number}.png", "", "defective", kind, "test", 8, 8, 1.0, fields
+        str(number), f"{number}.png", sha256, "defective", kind, "test", 8, 8, 1.0, fields
     )
 
 
@@ -42,6 +42,13 @@ def test_defect_far_from_all_known_ones_is_unknown(proposer: TypeProposer) -> No
     seen = proposer.propose(around(2, 1, 0.05, 9)[0])
     assert seen.defect_type == UNKNOWN
     assert seen.distance > 0.5
+
+
+def test_image_of_the_library_does_not_answer_for_itself() -> None:
+    vectors = np.concatenate([around(0, 30, 0.05, 0), around(1, 1, 0.05, 1)])
+    images = [image(i, "scratch") for i in range(30)] + [image(30, "dent", sha256="own")]
+    seen = TypeProposer(vectors, images).propose(vectors[30], without="own")
+    assert (seen.nearest_type, seen.defect_type, seen.share) == ("scratch", UNKNOWN, 1)
 
 
 def test_known_types_are_called_unknown_at_about_the_stated_rate(proposer: TypeProposer) -> None:
