@@ -114,7 +114,7 @@ class LibraryImage:
     width: int
     height: int
     score: float | None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
