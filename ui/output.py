@@ -120,7 +120,7 @@ def describe_prediction(prediction: Prediction) -> str:
         kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
-        f"worst at x={box.x} y={box.y} {box.width}x{box.height}  {prediction.path}{kind}"
+        f"worst at x={box.x} y={box.y} {box.width}x{box.height}{kind}  {prediction.path}"
     )
 
 

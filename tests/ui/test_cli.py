@@ -246,7 +246,10 @@ def test_similar_prints_the_nearest_images_without_the_query(
     assert len(neighbors) == 7
     assert query not in [neighbor["path"] for neighbor in neighbors]
     assert {tuple(neighbor) for neighbor in neighbors} == {
-        ("image_id", "path", "label", "defect_type", "split", "distance")
+        (
+            *("image_id", "category", "path", "label", "defect_type", "split"),
+            *("distance", "verdict", "fields"),
+        )
     }
     table = vecspect("similar", query, "-c", "grid", "--label", "defective", "--top", 1)
     assert [line.split()[0] for line in table.out[:2]] == ["distance", "--------"]

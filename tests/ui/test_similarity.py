@@ -73,7 +73,7 @@ def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_pat
     first = rejects[0]
     named = first["seen_before"]["defect_type"]
     line = vecspect("score", first["path"], "-c", "grid")[1]
-    assert ("unknown defect type" if named == "unknown" else named) in line.split(".png")[-1]
+    assert ("unknown defect type" if named == "unknown" else named) in line.rsplit("  ", 1)[0]
 
 
 def test_outliers_lists_normal_images(vecspect: Vecspect) -> None:
