@@ -207,7 +207,7 @@ def test_map_leaves_no_blas_threads_waiting_on_the_cores() -> None:
     controller = ThreadpoolController().select(user_api="blas")
     threads: list[int] = []
 
-    class Watched(np.ndarray):  # type: ignore[type-arg]
+    class Watched(np.ndarray):
         def __rmatmul__(self, other: Any, /) -> Any:
             threads.extend(library["num_threads"] for library in controller.info())
             return np.asarray(other) @ np.asarray(self)
