@@ -121,7 +121,8 @@ def speed(
     weights: Annotated[Path, typer.Option(help="Weight file, .safetensors or .pth.")],
     backbone: BackboneName = None,
     only: Annotated[
-        str, typer.Option(help="What to time: images (learning and scoring), knn or coreset.")
+        str,
+        typer.Option(help="What to time: images (learning and scoring), knn, coreset or scaling."),
     ] = "images",
     images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
     against: Annotated[
