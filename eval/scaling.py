@@ -32,7 +32,7 @@ from search.knn import ExactIndex
 T = TypeVar("T")
 Float32 = NDArray[np.float32]
 
-BANKS = (1_000, 4_000, 16_000, 64_000, 256_000)
+BANKS = (1_000, 4_000, 16_000, 64_000, 240_000)
 LARGEST_IN_ENGINE = 64_000
 EVERY = (16, 4, 1)
 """One normal image in so many is learnt."""
