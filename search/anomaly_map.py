@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from backbones.preprocess import Box
+from search.blas import one_thread
 
 Float32 = NDArray[np.float32]
 
@@ -29,7 +30,8 @@ def anomaly_map(
     rows, cols = distances.shape
     down = _interpolation(rows, input_size, height, inset)
     across = _interpolation(cols, input_size, width, inset)
-    return np.asarray(down @ distances @ across.T, dtype=np.float32)
+    with one_thread():
+        return np.asarray(down @ distances @ across.T, dtype=np.float32)
 
 
 def worst_region(

@@ -30,8 +30,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from search.blas import one_thread
 from search.lower_bounds import (
     ROUNDING,
     Float32,
@@ -108,9 +108,8 @@ class ExactIndex:
             search.run()
             best[part], indices[part] = search.best, self.leaves.order[search.nearest]
 
-        # chunks side by side, each with a single-threaded BLAS: every step runs in parallel, not
-        # the products alone, and no BLAS thread is left spinning when the network runs next
-        with _blas().limit(limits=1):
+        # chunks side by side: every step runs in parallel, not the products alone
+        with one_thread():
             list(_workers().map(fill, _parts(len(queries))))
         return Nearest(np.sqrt(best), indices)
 
@@ -260,11 +259,6 @@ class _Search:
 @functools.cache
 def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_cores(), thread_name_prefix="knn")
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
 
 
 def _cores() -> int:

@@ -61,7 +61,7 @@ def calibrate(
     from ui.output import describe_levels
 
     chosen = method_of(method)
-    settings = settings_of(store=store, alpha_reject=reject, alpha_review=review)
+    settings = settings_of(store=store, alpha_reject=reject, alpha_review=review, device=device)
     with open_existing(settings) as opened:
         before = entry = find_entry(opened, category, backbone)
         if chosen:

@@ -10,11 +10,14 @@ import typer
 from ui.options import (
     FAILED,
     BackboneName,
+    BackboneNames,
     Coreset,
     Crop,
     Device,
     Holdout,
     InputSize,
+    Labelled,
+    NamedWeights,
     Padding,
     Precision,
     Reject,
@@ -26,14 +29,9 @@ from ui.options import (
 
 
 def benchmark(
-    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET", help="Labelled data sets.")],
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="A name from `vecspect backbones`; repeatable.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Weights of a backbone; repeatable."),
-    ] = None,
+    datasets: Labelled,
+    backbone: BackboneNames = None,
+    weights: NamedWeights = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("benchmark_out"),
     brute_force: Annotated[
         bool,
@@ -123,7 +121,8 @@ def speed(
     weights: Annotated[Path, typer.Option(help="Weight file, .safetensors or .pth.")],
     backbone: BackboneName = None,
     only: Annotated[
-        str, typer.Option(help="What to time: images (learning and scoring), knn or coreset.")
+        str,
+        typer.Option(help="What to time: images (learning and scoring), knn, coreset or scaling."),
     ] = "images",
     images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
     against: Annotated[
@@ -152,7 +151,7 @@ def speed(
 
 
 def precision(
-    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET", help="Labelled data sets.")],
+    datasets: Labelled,
     backbone: Annotated[str, typer.Option(help="A name from `vecspect backbones`.")],
     weights: Annotated[Path, typer.Option(help="Weight file, .safetensors or .pth.")],
     images: Annotated[int, typer.Option(min=1, help="Test images to time and compare.")] = 40,

@@ -26,6 +26,15 @@ BackboneName = Annotated[
     str | None,
     typer.Option("--backbone", help="A name from `vecspect backbones`, or an exported folder."),
 ]
+BackboneNames = Annotated[
+    list[str] | None,
+    typer.Option("--backbone", help="A name from `vecspect backbones`; repeatable."),
+]
+NamedWeights = Annotated[
+    list[str] | None,
+    typer.Option("--weights", metavar="NAME=FILE", help="Weights of a backbone; repeatable."),
+]
+Labelled = Annotated[list[Path], typer.Argument(metavar="DATASET", help="Labelled data sets.")]
 Weights = Annotated[Path | None, typer.Option(help="Weight file, .safetensors or .pth.")]
 Coreset = Annotated[
     float | None, typer.Option(help="Share of the normal patches kept in the memory bank.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from ui.console import progress_bars, say
 if TYPE_CHECKING:
     from eval.speed import SpeedReport
 
-PARTS = ("images", "knn", "coreset")
+PARTS = ("images", "knn", "coreset", "scaling")
 RIVALS = ("anomalib", "faiss")
 BANKS = (2_000, 20_000, 100_000)
 KNN_DIM = 1024
@@ -95,6 +97,21 @@ def run_speed(
             for r in results
         ]
         _write(f"speed-coreset-{backbone}", timings, notes, out, unit="s")
+    if only == "scaling":
+        from eval.scaling import measure_scaling
+        from eval.scaling_report import scaling_page
+
+        with progress_bars() as on_progress:
+            scaling = measure_scaling(
+                dataset, network, weights, coreset=coreset, on_progress=on_progress
+            )
+        page = scaling_page(scaling, f"{dataset.resolve().stem}, {backbone}", _command())
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "scaling.md").write_text(page, encoding="utf-8")
+        (out / "scaling.json").write_text(
+            json.dumps(asdict(scaling), indent=1) + "\n", encoding="utf-8"
+        )
+        say(page)
 
 
 def _describe_learning(report: SpeedReport) -> Iterator[str]:

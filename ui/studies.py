@@ -7,18 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ui.options import settings_of, weights_by_name
+from ui.options import BackboneNames, Labelled, NamedWeights, settings_of, weights_by_name
 
 
 def calibration_study(
-    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET", help="Labelled data sets.")],
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="A name from `vecspect backbones`; repeatable.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Weights of a backbone; repeatable."),
-    ] = None,
+    datasets: Labelled,
+    backbone: BackboneNames = None,
+    weights: NamedWeights = None,
     out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("study_out"),
     splits: Annotated[int, typer.Option(min=2, help="Random splits of the normal images.")] = 200,
 ) -> None:

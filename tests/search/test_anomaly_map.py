@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from threadpoolctl import ThreadpoolController
 
 from backbones.preprocess import Box, Geometry
 from search.anomaly_map import PANEL, SIGMA, anomaly_map, overlay, panels, worst_region
@@ -198,3 +201,18 @@ def test_long_caption_stays_within_its_panel() -> None:
     inked = np.flatnonzero((sheet[:40] < 200).all(axis=2).any(axis=0))
     assert len(inked)
     assert inked[-1] <= 12 + PANEL
+
+
+def test_map_leaves_no_blas_threads_waiting_on_the_cores() -> None:
+    controller = ThreadpoolController().select(user_api="blas")
+    threads: list[int] = []
+
+    class Watched(np.ndarray):
+        def __rmatmul__(self, other: Any, /) -> Any:
+            threads.extend(library["num_threads"] for library in controller.info())
+            return np.asarray(other) @ np.asarray(self)
+
+    distances = np.ones((4, 4), np.float32).view(Watched)
+    anomaly_map(distances, input_size=32, width=32, height=32)
+    assert threads
+    assert set(threads) == {1}

@@ -128,3 +128,13 @@ def test_scoring_feeds_health(vecspect: Callable[..., tuple[int, str, str]], dat
     told = json.loads(vecspect("health", "-c", "grid", "--json")[1])
     assert (told["images"], told["alarm"]) == (3, False)
     assert "quiet" in vecspect("health", "-c", "grid")[1]
+
+
+def test_calibrate_takes_the_device(
+    vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, _, err = vecspect(
+        "calibrate", "-c", "grid", "--recall", tmp_path / "recall.png", "--device", "gpu"
+    )
+    assert code != 0
+    assert "device" in err
