@@ -10,12 +10,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .venv/light: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vecspect needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install --quiet --constraint requirements.lock --editable .
+	$(PIP) install --quiet --constraint requirements.lock --editable '.[ui]'
 	touch $@
 
 .venv/full: .venv/light
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(PIP) install --quiet --constraint requirements.lock --editable '.[torch,int8]' --group dev
+	$(PIP) install --quiet --constraint requirements.lock --editable '.[torch,int8,ui]' --group dev
 	touch $@
 
 demo: .venv/light
@@ -39,7 +39,7 @@ format: .venv/full
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv-lock/bin/python -m pip install --quiet --editable '.[torch,int8]' --group dev
+	.venv-lock/bin/python -m pip install --quiet --editable '.[torch,int8,ui]' --group dev
 	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude vecspect > requirements.lock
 	rm -rf .venv-lock
 

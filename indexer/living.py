@@ -122,7 +122,7 @@ def add_images(
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
-        role = _role(after) if normal else "test"
+        role = role_of_next(after) if normal else "test"
         key = image_id(entry.category, entry.backbone, sha256)
         distances, defect = measure(found) if measure else (None, None)
         image = LibraryImage(
@@ -275,8 +275,8 @@ def _fresh_files(
     return fresh, known, skipped
 
 
-def _role(entry: CatalogEntry) -> str:
-    """What a normal image becomes that would be the next of this entry's."""
+def role_of_next(entry: CatalogEntry) -> str:
+    """What a normal image becomes, ``bank`` or ``calibration``, that is this entry's next."""
     bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
     share = entry.settings["holdout"] * (bank + calibration + 1)
     lacks_one = entry.layout == "holdout" and calibration + 1 <= round(share)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,11 @@ from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
 
-_MEASURED: tuple[tuple[Kind, Kind], ...] = (
+MEASURED: tuple[tuple[Kind, Kind], ...] = (
     ("patches", "distances"),
     ("synthetic", "synthetic distances"),
 )
+"""What is kept of the calibration images, and the distances measured of it."""
 _SAME = np.float32(1.001)
 
 
@@ -44,6 +47,16 @@ class Growth:
         """Write and remember the patches of (H, W, D) beyond the covering radius."""
         cols, dim = patches.shape[1:]
         flat = patches.reshape(-1, dim)
+        picks = self.choose(patches)
+        self._store.upsert(
+            bank_collection(self._entry.category, self._entry.backbone),
+            [patch_point(self._entry, image, p // cols, p % cols, flat[p]) for p in picks],
+        )
+        self.owners += [image.image_id] * len(picks)
+
+    def choose(self, patches: Float32) -> list[int]:
+        """Remember the patches of (H, W, D) beyond the covering radius; which, row by row."""
+        flat = patches.reshape(-1, patches.shape[-1])
         points = project(flat, self._seed)
         nearest = _squared_distances(points, self._points)
         picks: list[int] = []
@@ -52,13 +65,9 @@ class Growth:
             picks.append(pick)
             np.minimum(nearest, _squared_distances(points, points[[pick]]), out=nearest)
             nearest[pick] = 0.0
-        self._store.upsert(
-            bank_collection(self._entry.category, self._entry.backbone),
-            [patch_point(self._entry, image, p // cols, p % cols, flat[p]) for p in picks],
-        )
         self._points = np.concatenate([self._points, points[picks]])
         self.vectors = np.concatenate([self.vectors, flat[picks]])
-        self.owners += [image.image_id] * len(picks)
+        return picks
 
 
 def _squared_distances(points: Float32, others: Float32) -> Float32:
@@ -84,11 +93,9 @@ def measure_growth(
     """Write the distances that new bank patches lower, and those of new calibration images."""
     if len(growth.vectors):
         to_new = calibrator.measurer(growth.vectors)
-        for kept, measured in _MEASURED:
-            before = dict(read_kept(store, entry, measured))
-            for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
-                lowered = np.minimum(before[key], to_new(patches))
-                if (lowered < before[key]).any():
+        for kept, measured in MEASURED:
+            for key, before, lowered in lowered_distances(store, entry, kept, measured, to_new):
+                if (lowered < before).any():
                     _replace_distances(store, entry, after, measured, key, lowered)
     to_bank = calibrator.measurer(bank.vectors) if calibrating else None
     owners = np.array(growth.owners, np.str_)
@@ -98,6 +105,19 @@ def measure_growth(
         if len(others := growth.vectors[owners != key]):
             np.minimum(distances, calibrator.measurer(others)(patches), out=distances)
         keep(store, after, "distances", [(key, distances)])
+
+
+def lowered_distances(
+    store: VectorStore,
+    entry: CatalogEntry,
+    kept: Kind,
+    measured: Kind,
+    to_new: Callable[[Float32], Float32],
+) -> Iterator[tuple[str, Float32, Float32]]:
+    """(image id, distances as kept, distances with the new patches of ``to_new`` as well)."""
+    before = dict(read_kept(store, entry, measured))
+    for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
+        yield key, before[key], np.minimum(before[key], to_new(patches))
 
 
 def measure_again(
@@ -118,7 +138,7 @@ def measure_again(
         gone: images whose own distances are no longer needed.
     """
     uncovered = 0
-    for kept, measured in _MEASURED:
+    for kept, measured in MEASURED:
         before = {k: d for k, d in read_kept(store, entry, measured) if k not in gone}
         for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
             flat = patches.reshape(-1, patches.shape[-1])
@@ -155,11 +175,20 @@ def _replace_distances(
 def recalibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator) -> CatalogEntry:
     """The entry with the calibration that the distances kept for its revision give."""
     distances = dict(read_kept(store, after, "distances"))
-    made_up = [
-        np.append(row, distances[key].max())
-        for key, rows in read_kept(store, after, "synthetic distances")
-        for row in rows
-    ]
+    synthetic = dict(read_kept(store, after, "synthetic distances"))
     counts = {**after.counts, "calibration_images": len(distances)}
-    calibration = calibrator.calibrate(after.spec, list(distances.values()), made_up)
+    calibration = calibration_of(after, calibrator, distances, synthetic)
     return replace(after, counts=counts, calibration=calibration)
+
+
+def calibration_of(
+    entry: CatalogEntry,
+    calibrator: Calibrator,
+    distances: Mapping[str, Float32],
+    synthetic: Mapping[str, Float32],
+) -> dict[str, Any]:
+    """The calibration of distances (H, W), and of those of made-up defects, by image id."""
+    made_up = [
+        np.append(row, distances[key].max()) for key, rows in synthetic.items() for row in rows
+    ]
+    return calibrator.calibrate(entry.spec, list(distances.values()), made_up)

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     seed: int = 0
     alpha_reject: float | None = None
     alpha_review: float | None = None
+    image_roots: list[Path] = [Path()]
+    ui_folder: Path = Path("ui_data")
+    ui_password: SecretStr | None = None
+    ui_user_header: str | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -92,7 +96,8 @@ def load_settings(**flags: Any) -> Settings:
                 f"unknown setting '{name}' in {CONFIG_FILE}. "
                 f"Known: {', '.join(Settings.model_fields)}."
             ) from error
-        came = "what was given" if name == "api_key" else repr(first["input"])
+        secret = name in ("api_key", "ui_password")
+        came = "what was given" if secret else repr(first["input"])
         raise SettingsError(f"setting '{name}' cannot be {came}: {first['msg']}.") from error
     except Exception as error:  # yaml has its own errors for a malformed file
         reason = " ".join(str(error).split())

@@ -56,6 +56,37 @@ def worst_region(
     level = min(float(values[centre]), (float(np.median(inner)) + float(values[centre])) / 2)
     labels, _ = ndimage.label(values >= level)
     rows, cols = ndimage.find_objects(labels)[labels[centre] - 1]
+    return _original(rows, cols, input_size=input_size, width=width, height=height)
+
+
+def regions(
+    distances: Float32,
+    *,
+    threshold: float,
+    input_size: int,
+    width: int,
+    height: int,
+    inset: int = 0,
+    most: int = 8,
+) -> list[Box]:
+    """Boxes, in original pixels, of where the map stands above ``threshold``, worst first.
+
+    At most ``most`` of them; found at the network's resolution, as in `worst_region`.
+    """
+    values = anomaly_map(
+        distances, input_size=input_size, width=input_size, height=input_size, inset=inset
+    )
+    labels, count = ndimage.label(values > threshold)
+    if not count:
+        return []
+    slices = ndimage.find_objects(labels)
+    peaks = np.asarray(ndimage.maximum(values, labels, range(1, count + 1)))
+    worst = np.argsort(-peaks, kind="stable")[:most]
+    return [_original(*slices[i], input_size=input_size, width=width, height=height) for i in worst]
+
+
+def _original(rows: slice, cols: slice, *, input_size: int, width: int, height: int) -> Box:
+    """The box in original pixels of rows and columns at the network's resolution."""
     left, right = cols.start * width // input_size, -(-cols.stop * width // input_size)
     top, bottom = rows.start * height // input_size, -(-rows.stop * height // input_size)
     return Box(left, top, right - left, bottom - top)
@@ -83,17 +114,27 @@ def _bilinear(source: int, target: int) -> NDArray[np.float64]:
 
 
 def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.Image:
-    """``image`` under the heat of ``values`` (height, width).
+    """``image`` under the heat of ``values`` (height, width), as of `heat_colours`."""
+    colours, strength = heat_colours(values, threshold=threshold)
+    blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength
+    return Image.fromarray(blended.astype(np.uint8))
+
+
+def heat_layer(values: Float32, *, threshold: float) -> Image.Image:
+    """RGBA picture of the heat of ``values`` (height, width) alone, to be laid over the image."""
+    colours, strength = heat_colours(values, threshold=threshold)
+    return Image.fromarray(np.concatenate([colours, strength * 255], axis=2).astype(np.uint8))
+
+
+def heat_colours(values: Float32, *, threshold: float) -> tuple[Float32, Float32]:
+    """(height, width, 3) colours 0 to 255 and (height, width, 1) strengths 0 to 0.75 of a map.
 
     The colours mean the same for every image of a category: nothing below 0.7 times the
     threshold, full heat from 1.3 times the threshold on.
     """
     # normal images that repeat those of the bank make a threshold of zero
     heat = np.clip((values / max(threshold, 1e-12) - 0.7) / 0.6, 0.0, 1.0)
-    colours = _palette()[(heat * 255).astype(np.uint8)]
-    strength = (0.75 * np.sqrt(heat))[..., None]
-    blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength
-    return Image.fromarray(blended.astype(np.uint8))
+    return _palette()[(heat * 255).astype(np.uint8)], (0.75 * np.sqrt(heat))[..., None]
 
 
 @functools.cache

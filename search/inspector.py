@@ -52,7 +52,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The worst query patch and its nearest normal patch; boxes in pixels of either image."""
+    """A query patch and its nearest normal patch; boxes in pixels of either image."""
 
     query_cell: tuple[int, int]
     query_box: Box
@@ -71,6 +71,8 @@ class Prediction:
         box: the worst region, in pixels of the original upright image.
         distances: (H, W) float32, each patch's distance to the nearest normal patch; of an
             image-level backbone the score as the one cell, which is the whole image.
+        bank_indices: (H, W) int64, which patch of the memory bank that is; for
+            `Inspector.evidence`.
         width, height: of the original upright image.
         map_threshold: level of the anomaly map that normal images do not reach, see `Calibration`.
         input_size, inset: of the network, see `BackboneSpec`.
@@ -90,6 +92,7 @@ class Prediction:
     evidence: Evidence
     revision: int
     distances: Float32
+    bank_indices: NDArray[np.int64]
     width: int
     height: int
     input_size: int
@@ -194,7 +197,7 @@ class Inspector:
         self.entry = entry
         self.calibration = Calibration.from_payload(entry.calibration)
         self._backbone = with_channels(self._network, entry)
-        for kept in ("_bank", "_index", "_images", "_proposer"):
+        for kept in ("bank", "index", "_images", "_proposer"):
             self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
@@ -203,6 +206,10 @@ class Inspector:
         if isinstance(outcome, Skipped):
             raise ImageError(f"{outcome.path}: {outcome.reason}")
         return outcome
+
+    def features(self, paths: Iterable[Path]) -> Iterator[ImageFeatures | Skipped]:
+        """What the category's network sees in each file, in order and in bounded memory."""
+        return embed_files(self._backbone, paths)
 
     def inspect_files(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """Score each file, or say why it was skipped, in order and in bounded memory."""
@@ -246,8 +253,8 @@ class Inspector:
             raise ImageError(f"{path}: {features.reason}")
         embedding = features.image
         if by == "defect":
-            found = patch_distances(features.patches, self._index)
-            deviates = deviation(features.patches, self._bank.vectors, found)
+            found = patch_distances(features.patches, self.index)
+            deviates = deviation(features.patches, self.bank.vectors, found)
             if deviates is None:
                 raise ImageError(
                     f"{path}: nothing deviates, every patch equals a normal one. Search by whole."
@@ -264,6 +271,30 @@ class Inspector:
             defect_type=defect_type,
             where=where or {},
             across_categories=across_categories,
+        )
+
+    def evidence(self, prediction: Prediction, row: int, col: int) -> Evidence:
+        """The nearest normal patch of any patch of an image that was scored.
+
+        Raises:
+            CategoryError: the category has another revision by now, so its bank another order.
+        """
+        self.refresh()
+        if prediction.revision != self.entry.revision:
+            raise CategoryError(
+                f"{prediction.path.name} was scored at revision {prediction.revision} of "
+                f"'{self.entry.category}', now is {self.entry.revision}. Score it again."
+            )
+        rows, cols = prediction.distances.shape
+        if not (0 <= row < rows and 0 <= col < cols):
+            raise ValueError(f"expected a cell of {rows} x {cols}, got {row}, {col}")
+        if self.entry.spec.level == "image":
+            return prediction.evidence
+        return self._patch_evidence(
+            (row, col),
+            float(prediction.distances[row, col]),
+            int(prediction.bank_indices[row, col]),
+            (prediction.width, prediction.height),
         )
 
     def explain(self, prediction: Prediction) -> Image.Image:
@@ -298,7 +329,8 @@ class Inspector:
         return panels(pictures)
 
     @functools.cached_property
-    def _bank(self) -> MemoryBank:
+    def bank(self) -> MemoryBank:
+        """Of the revision open now."""
         bank = read_bank(self.store, self.entry)
         if not len(bank.vectors):
             raise CategoryError(
@@ -308,8 +340,9 @@ class Inspector:
         return bank
 
     @functools.cached_property
-    def _index(self) -> ExactIndex:
-        return ExactIndex(self._bank.vectors)
+    def index(self) -> ExactIndex:
+        """Over the bank's vectors."""
+        return ExactIndex(self.bank.vectors)
 
     @functools.cached_property
     def _images(self) -> dict[str, Any]:
@@ -320,7 +353,7 @@ class Inspector:
         return read_proposer(self.store, self.entry)
 
     def _seen_before(self, features: ImageFeatures, found: PatchDistances) -> SeenBefore | None:
-        embedding = deviation(features.patches, self._bank.vectors, found)
+        embedding = deviation(features.patches, self.bank.vectors, found)
         if embedding is None or self._proposer is None:
             return None
         return self._proposer.propose(embedding, without=sha256_of(features.path))
@@ -331,17 +364,19 @@ class Inspector:
         if spec.level == "image":
             nearest = nearest_normal_images(self.store, self.entry, features.image)
             score = neighbors_score(nearest)
-            distances = np.full((1, 1), score, np.float32)
-            evidence = self._evidence((0, 0), nearest[0][0], nearest[0][1], (0, 0), features)
+            patch = PatchDistances(np.full((1, 1), score, np.float32), np.zeros((1, 1), np.int64))
+            size = (features.width, features.height)
+            evidence = self._evidence((0, 0), nearest[0][0], nearest[0][1], (0, 0), size)
         else:
-            patch = patch_distances(features.patches, self._index)
-            distances, score = patch.distances, image_score(patch.distances)
-            worst = np.unravel_index(int(distances.argmax()), distances.shape)
-            row, col = int(worst[0]), int(worst[1])
-            found = patch.bank_indices[row, col]
-            normal = self._images[str(self._bank.image_ids[found])]
-            cell = (int(self._bank.cells[found, 0]), int(self._bank.cells[found, 1]))
-            evidence = self._evidence((row, col), score, normal, cell, features)
+            patch = patch_distances(features.patches, self.index)
+            score = image_score(patch.distances)
+            worst = np.unravel_index(int(patch.distances.argmax()), patch.distances.shape)
+            evidence = self._patch_evidence(
+                (int(worst[0]), int(worst[1])),
+                score,
+                int(patch.bank_indices[worst]),
+                (features.width, features.height),
+            )
             if self.calibration.verdict(score) == "reject":
                 seen_before = self._seen_before(features, patch)
         return Prediction(
@@ -354,7 +389,7 @@ class Inspector:
             threshold=self.calibration.threshold,
             map_threshold=self.calibration.map_threshold,
             box=worst_region(
-                distances,
+                patch.distances,
                 input_size=spec.input_size,
                 width=features.width,
                 height=features.height,
@@ -362,7 +397,8 @@ class Inspector:
             ),
             evidence=evidence,
             revision=self.entry.revision,
-            distances=distances,
+            distances=patch.distances,
+            bank_indices=patch.bank_indices,
             width=features.width,
             height=features.height,
             input_size=spec.input_size,
@@ -370,18 +406,25 @@ class Inspector:
             seen_before=seen_before,
         )
 
+    def _patch_evidence(
+        self, query_cell: tuple[int, int], distance: float, found: int, size: tuple[int, int]
+    ) -> Evidence:
+        normal = self._images[str(self.bank.image_ids[found])]
+        cell = (int(self.bank.cells[found, 0]), int(self.bank.cells[found, 1]))
+        return self._evidence(query_cell, distance, normal, cell, size)
+
     def _evidence(
         self,
         query_cell: tuple[int, int],
         distance: float,
         normal: LibraryImage,
         cell: tuple[int, int],
-        features: ImageFeatures,
+        size: tuple[int, int],
     ) -> Evidence:
         spec = self.entry.spec
         return Evidence(
             query_cell=query_cell,
-            query_box=spec.geometry(features.width, features.height).cell_box(*query_cell),
+            query_box=spec.geometry(*size).cell_box(*query_cell),
             distance=distance,
             image_id=normal.image_id,
             path=normal.path,

@@ -43,7 +43,7 @@ def test_demonstration_does_the_whole_job_and_can_be_run_again(
     stale = tmp_path / "demo/data/grid/train/good/999.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"of an earlier run with other sizes")
-    demo.run_demo(tmp_path / "demo")
+    demo.run_demo(tmp_path / "demo", lambda stage, done, total: None)
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from backbones.errors import VecspectError
-from ui import commands, living, measuring, networks, similarity, studies
+from ui import commands, living, measuring, networks, serve, similarity, studies
 from ui.options import FAILED
 
 INTERRUPTED = 130
@@ -44,6 +44,7 @@ for command in (
     living.health,
     networks.backbones,
     networks.export,
+    serve.ui,
     measuring.demo,
 ):
     app.command()(command)

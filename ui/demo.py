@@ -11,19 +11,19 @@ from eval.benchmark import benchmark_result, evaluate, named_stages
 from eval.report import write_report
 from eval.results import CategoryReport
 from eval.summary import percent_text
-from indexer.build import build_index
+from indexer.build import Progress, build_index
 from indexer.dataset import ImageRecord, read_dataset
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
 from indexer.textures import CATEGORIES
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector
-from ui.console import progress_bars, say, table
+from ui.console import say, table
 
 TRAIN, TEST_NORMAL, TEST_DEFECTIVE, SEED = 80, 20, 24, 0
 
 
-def run_demo(out: Path) -> None:
+def run_demo(out: Path, on_progress: Progress) -> None:
     """Make data, learn, score, look up, report; everything under ``out``, made anew."""
     began = time.perf_counter()
     data, store_folder = out / "data", out / "store"
@@ -31,7 +31,7 @@ def run_demo(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     network = load_backbone("compact")
     reports, looked_up = [], []
-    with progress_bars() as on_progress, open_store(str(store_folder)) as store:
+    with open_store(str(store_folder)) as store:
         for category in CATEGORIES:
             on_progress(f"{category}: making images", 0, 1)
             dataset = write_dataset(

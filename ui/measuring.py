@@ -177,9 +177,11 @@ def demo(
     ),
 ) -> None:
     """Do the whole job on procedurally made data with the bundled network."""
+    from ui.console import progress_bars
     from ui.demo import run_demo
 
-    run_demo(out)
+    with progress_bars() as on_progress:
+        run_demo(out, on_progress)
 
 
 def _retrieval(

@@ -1,0 +1,83 @@
+"""What letting a normal image join would do, found out without writing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.pipeline import ImageFeatures
+from indexer.calibrator import Calibrator
+from indexer.kept import Kind, read_kept
+from indexer.living import check_patches, role_of_next
+from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
+from indexer.schema import CatalogEntry, MemoryBank
+from indexer.store import VectorStore
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """What `indexer.living.add_images` would do with one normal image.
+
+    Attributes:
+        role: what it would become, ``bank`` or ``calibration``; of a leave-one-out category, where
+            ``bank`` is both.
+        vectors: (P, D) float32, its patches that would join the memory bank.
+        calibration: payload of the calibration after it.
+    """
+
+    role: str
+    vectors: Float32
+    calibration: dict[str, Any]
+
+
+def preview_addition(
+    image: ImageFeatures,
+    *,
+    store: VectorStore,
+    entry: CatalogEntry,
+    bank: MemoryBank,
+    calibrator: Calibrator,
+) -> Preview:
+    """What adding ``image`` as normal would change.
+
+    Args:
+        bank: of the entry.
+        calibrator: the one that calibrates the category.
+
+    Raises:
+        CategoryError: the category is of an image-level backbone.
+    """
+    check_patches(entry)
+    role = role_of_next(entry)
+    growth = Growth(store, entry, bank)
+    if role == "bank":
+        growth.choose(image.patches)
+    distances, synthetic = (
+        _with_new(growth.vectors, kept, measured, store, entry, calibrator)
+        for kept, measured in MEASURED
+    )
+    if role == "calibration" or entry.layout == "leave-one-out":
+        distances["new"] = calibrator.measurer(bank.vectors)(image.patches)
+    calibration = calibration_of(entry, calibrator, distances, synthetic)
+    return Preview(role, growth.vectors, calibration)
+
+
+def _with_new(
+    vectors: Float32,
+    kept: Kind,
+    measured: Kind,
+    store: VectorStore,
+    entry: CatalogEntry,
+    calibrator: Calibrator,
+) -> dict[str, Float32]:
+    """The distances kept, by image id, lowered by the patches ``vectors`` (P, D)."""
+    if not len(vectors):
+        return dict(read_kept(store, entry, measured))
+    to_new = calibrator.measurer(vectors)
+    found = lowered_distances(store, entry, kept, measured, to_new)
+    return {key: lowered for key, _, lowered in found}

@@ -1,0 +1,202 @@
+"""What every page of the app shares: one store, one network of a kind, and who may use them when.
+
+One a process. Streamlit runs each visitor's page in a thread of its own; `Desk.lock` lets one of
+them at a time use the store and the networks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backbones.base import Backbone
+from indexer.living import Change, add_images, rollback
+from indexer.schema import CatalogEntry, LibraryImage, find_entry, read_catalog, read_images
+from indexer.settings import Settings
+from indexer.store import VectorStore
+from search.calibration import ConformalCalibrator
+from search.health import Watch
+from search.inspector import Inspector, Prediction, load_category_network
+from search.replay import Replay, replay_addition
+from ui.options import open_existing
+from ui.uploads import Uploads
+
+_OPEN = 4
+"""Categories whose bank stays in memory; the one used longest ago makes place."""
+_REMEMBERED = 400
+"""Predictions kept, so that a slider or a click need not score again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One learnt category on one backbone."""
+
+    category: str
+    backbone: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Library:
+    revision: int
+    images: dict[str, LibraryImage]
+    paths: frozenset[str]
+
+
+class Desk:
+    """The store in use and everything made from it.
+
+    Raises:
+        StoreError: the store cannot be opened, for instance because another process holds it.
+        VecspectError: there is no store.
+    """
+
+    def __init__(self, settings: Settings, *, copied: bool = False) -> None:
+        self.settings = settings
+        self.copied = copied
+        self.lock = threading.RLock()
+        self.uploads = Uploads(settings.ui_folder / "uploads")
+        self.roots = tuple(root.expanduser().resolve() for root in settings.image_roots)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        if copied:
+            self._scratch = tempfile.TemporaryDirectory(prefix="vecspect-")
+            copy = Path(self._scratch.name) / "store"
+            shutil.copytree(Path(settings.store).expanduser(), copy)
+            settings = settings.model_copy(update={"store": str(copy)})
+        self.store: VectorStore = open_existing(settings)
+        self._inspectors: dict[Key, Inspector] = {}
+        self._networks: dict[str, Backbone] = {}
+        self._watches: dict[Key, Watch] = {}
+        self._libraries: dict[Key, _Library] = {}
+        self._predictions: dict[tuple[Key, int, Path], Prediction] = {}
+
+    def close(self) -> None:
+        """Let another process have the store."""
+        with self.lock:
+            self.store.close()
+            if self._scratch:
+                self._scratch.cleanup()
+
+    def entries(self) -> list[CatalogEntry]:
+        """Every learnt category."""
+        with self.lock:
+            return read_catalog(self.store)
+
+    def entry(self, key: Key) -> CatalogEntry:
+        """The category as it is now."""
+        with self.lock:
+            return find_entry(self.store, key.category, key.backbone)
+
+    def library(self, key: Key) -> dict[str, LibraryImage]:
+        """The images of a category by id, read once a revision."""
+        return self._library(key).images
+
+    def _library(self, key: Key) -> _Library:
+        with self.lock:
+            entry = self.entry(key)
+            held = self._libraries.get(key)
+            if held is None or held.revision != entry.revision:
+                images = read_images(self.store, entry)
+                paths = frozenset(image.path for image in images.values())
+                held = self._libraries[key] = _Library(entry.revision, images, paths)
+            return held
+
+    def inspector(self, key: Key) -> Inspector:
+        """The one that scores this category; use it under the lock."""
+        with self.lock:
+            held = self._inspectors.pop(key, None)
+            if held is None:
+                entry = self.entry(key)
+                held = Inspector(
+                    self.store, key.category, backbone=key.backbone, network=self.network(entry)
+                )
+            self._inspectors[key] = held
+            while len(self._inspectors) > _OPEN:
+                del self._inspectors[next(iter(self._inspectors))]
+            return held
+
+    def network(self, entry: CatalogEntry) -> Backbone:
+        """The network of a category; those of the same fingerprint share one."""
+        with self.lock:
+            if entry.fingerprint not in self._networks:
+                network = load_category_network(entry, None, self.settings.device)
+                self._networks[entry.fingerprint] = network
+            return self._networks[entry.fingerprint]
+
+    def inspect(self, key: Key, path: Path) -> Prediction:
+        """Score an image once a revision, and tell the watch of it unless the library knows it.
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
+        with self.lock:
+            inspector = self.inspector(key)
+            inspector.refresh()
+            place = (key, inspector.entry.revision, path)
+            if place not in self._predictions:
+                prediction = inspector.inspect(path)
+                self._predictions[place] = prediction
+                while len(self._predictions) > _REMEMBERED:
+                    del self._predictions[next(iter(self._predictions))]
+                self.watch(key, prediction)
+            return self._predictions[place]
+
+    def watch(self, key: Key, prediction: Prediction) -> None:
+        """Note a score for the health of the calibration; library images are no new parts."""
+        if self.copied:
+            return
+        with self.lock:
+            if str(prediction.path) in self._library(key).paths:
+                return
+            if key not in self._watches:
+                self._watches[key] = Watch(self.store, self.entry(key))
+            self._watches[key].record(prediction)
+
+    def propose(self, path: Path, near: Key) -> Key:
+        """The category whose normal images look most like this one, of the network of ``near``."""
+        with self.lock:
+            inspector = self.inspector(near)
+            found = inspector.similar(path, top=1, label="normal", across_categories=True)
+            return Key(found[0].category, near.backbone) if found else near
+
+    def change(
+        self, key: Key, action: Callable[[CatalogEntry, ConformalCalibrator], Change]
+    ) -> Change:
+        """Do something that makes a revision of a category."""
+        with self.lock:
+            entry = self.entry(key)
+            return action(entry, ConformalCalibrator.of(entry))
+
+    def teach(self, key: Key, paths: Sequence[Path], label: str, defect_type: str = "") -> Change:
+        """Let images join a category."""
+        return self.change(
+            key,
+            lambda entry, calibrator: add_images(
+                paths,
+                store=self.store,
+                entry=entry,
+                backbone=self.network(entry),
+                calibrator=calibrator,
+                label=label,
+                defect_type=defect_type,
+            ),
+        )
+
+    def replay(self, key: Key, path: Path, others: Sequence[Path]) -> Replay:
+        """What letting the image join as normal would do to verdicts; writes nothing."""
+        with self.lock:
+            return replay_addition(self.inspector(key), path, others)
+
+    def go_back(self, key: Key, revision: int) -> CatalogEntry:
+        """Make an earlier revision the next one."""
+        with self.lock:
+            return rollback(revision, store=self.store, entry=self.entry(key))
+
+    def served(self, path: Path | str) -> Path | None:
+        """The file if the app may show it: below an image root or among the uploads; else None."""
+        real = Path(path).resolve()
+        inside = any(real.is_relative_to(root) for root in (*self.roots, self.uploads.folder))
+        return real if inside and real.is_file() else None

@@ -1,0 +1,72 @@
+"""Work that takes longer than a page waits: it runs in a thread and tells how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from backbones.errors import VecspectError
+from indexer.build import Progress
+
+
+class JobStopped(Exception):  # noqa: N818 - nothing went wrong
+    """Raised out of a job's progress when somebody asked it to stop."""
+
+
+class Job:
+    """Runs ``work`` in a thread of its own, begun at once.
+
+    Attributes:
+        stage, done, total: how far the present stage is.
+        error: one line if it failed.
+        outcome: one line that it ended with.
+    """
+
+    def __init__(self, name: str, work: Callable[[Progress], str]) -> None:
+        self.name = name
+        self.stage, self.done, self.total = "starting", 0, 1
+        self.error = self.outcome = ""
+        self._stop = threading.Event()
+        self._began = time.monotonic()
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the present stage at the pace so far; None before anything is done."""
+        if not self.done:
+            return None
+        return (time.monotonic() - self._began) / self.done * (self.total - self.done)
+
+    def stop(self) -> None:
+        """Ask it to end after the piece at hand; what is done stays."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, at most so long."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            self.outcome = self._work(self._progress)
+        except JobStopped:
+            self.outcome = "stopped"
+        except (VecspectError, OSError) as error:
+            self.error = " ".join(str(error).split())
+        except Exception as error:  # a thread has no caller to tell
+            self.error = f"{type(error).__name__}: {error}"
+            raise
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage:
+            self._began = time.monotonic()
+        self.stage, self.done, self.total = stage, done, max(total, 1)
+        if self._stop.is_set():
+            raise JobStopped

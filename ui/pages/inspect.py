@@ -1,0 +1,347 @@
+"""Inspect: an image in, its verdict with the reasons, what is like it, and what it can teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from backbones.errors import ImageError, VecspectError
+from backbones.images import IMAGE_SUFFIXES
+from backbones.preprocess import Box
+from search.anomaly_map import regions
+from search.inspector import Prediction
+from search.library import By, Neighbor
+from ui import charts, parts
+from ui.desk import Desk, Key
+from ui.pictures import data_uri, patch_pair, thumbnail
+from ui.shell import attempt, changed, choose_category, desk, go, page, plain, revision_text
+from ui.uploads import MOST_FILES
+from ui.widgets import Card, gallery, viewer
+
+_TAKEN = "taken"
+"""In the session: paths of the images that were brought in, in their order."""
+_MOST_REPLAYED = 60
+
+
+def show() -> None:
+    """The page."""
+    opened = desk()
+    key = choose_category(opened, "Inspect")
+    _take_in(opened, key)
+    path = _chosen(opened, key)
+    if path is None:
+        _nothing_yet(opened, key)
+        return
+    try:
+        with st.spinner("Scoring…", show_time=False):
+            prediction = opened.inspect(key, path)
+    except VecspectError as error:
+        st.error(plain(str(error)), icon=":material/broken_image:")
+        return
+    _show_prediction(opened, key, prediction)
+
+
+def _take_in(opened: Desk, key: Key) -> None:
+    """The ways by which images come in."""
+    with st.expander("Images", icon=":material/add_photo_alternate:", expanded=not (_taken() or "image" in st.query_params)):
+        upload, camera, folder = st.tabs(["Upload", "Camera", "Folder"])
+        with upload:
+            files = st.file_uploader(
+                "Drop one or many images",
+                type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
+                accept_multiple_files=True,
+                key="uploaded",
+            )
+            parts.too_many(files)
+            _keep(opened, [(file.name, file.getvalue()) for file in files[:MOST_FILES]])
+        with camera:
+            if st.toggle("Use the camera of this device"):
+                shot = st.camera_input("Take a picture", label_visibility="collapsed")
+                if shot:
+                    _keep(opened, [("camera.jpg", shot.getvalue())])
+        with folder:
+            paths = parts.folder_input(opened, "inspect")
+            if paths and st.button(f"Take {len(paths)} images", key="take folder"):
+                _add([str(path) for path in paths])
+                st.query_params["image"] = str(paths[0])
+                st.rerun()
+        if _taken() and st.button("Clear", icon=":material/close:", type="tertiary"):
+            st.session_state[_TAKEN] = []
+            st.session_state["kept"] = set()
+            st.query_params.pop("image", None)
+            st.rerun()
+
+
+def _keep(opened: Desk, files: list[tuple[str, bytes]]) -> None:
+    """Check and keep what was uploaded; the first new one is shown."""
+    seen: set[int] = st.session_state.setdefault("kept", set())
+    fresh = [(name, data) for name, data in files if hash((name, data)) not in seen]
+    first = ""
+    for name, data in fresh:
+        seen.add(hash((name, data)))
+        try:
+            path = str(opened.uploads.keep(name, data))
+        except ImageError as error:
+            st.error(plain(f"{name}: {error}"), icon=":material/broken_image:")
+            continue
+        _add([path])
+        first = first or path
+    if first:
+        st.query_params["image"] = first
+
+
+def _taken() -> list[str]:
+    taken: list[str] = st.session_state.setdefault(_TAKEN, [])
+    return taken
+
+
+def _add(paths: list[str]) -> None:
+    st.session_state[_TAKEN] = list(dict.fromkeys([*_taken(), *paths]))
+
+
+def _chosen(opened: Desk, key: Key) -> Path | None:
+    """The file that the address names: an image of the library by id, or a path that is served."""
+    wanted = st.query_params.get("image", "")
+    if not wanted:
+        return None
+    image = opened.library(key).get(wanted)
+    path = opened.served(image.path if image else wanted)
+    if path is None:
+        if image or Path(wanted).is_absolute():
+            st.warning(parts.not_served(image.path if image else wanted))
+        else:
+            st.warning("This category has no such image. Choose another category or image.")
+        return None
+    if image is None and str(path) not in _taken():
+        _add([str(path)])
+    return path
+
+
+def _nothing_yet(opened: Desk, key: Key) -> None:
+    st.caption(plain(revision_text(opened.entry(key))))
+    if _taken():
+        _strip(opened, key, None)
+        return
+    defects = [i for i in opened.library(key).values() if i.label == "defective"][:12]
+    if defects:
+        st.markdown("Bring in an image, or look at a defect that the library knows:")
+        cards = [parts.library_card(opened, image) for image in defects]
+        chosen, _ = gallery(cards, key="examples", label="Defects of the library")
+        if chosen:
+            st.query_params["image"] = chosen
+            st.rerun()
+    else:
+        st.markdown("Bring in an image to see its verdict.")
+
+
+def _strip(opened: Desk, key: Key, shown: Path | None) -> None:
+    """The images brought in, with their verdicts."""
+    taken = [Path(path) for path in _taken()]
+    if len(taken) < 2 and shown is not None:
+        return
+    cards = []
+    for path in taken[:48]:
+        try:
+            prediction = opened.inspect(key, path)
+            verdict, line = prediction.verdict, f"p {prediction.p_value:.3g}"
+            picture = data_uri(thumbnail(path))
+        except VecspectError as error:
+            cards.append(Card(str(path), "", path.name, (str(error),)))
+            continue
+        cards.append(Card(str(path), picture, path.name, (line,), verdict))
+    chosen, _ = gallery(
+        cards, key="strip", label="Images brought in", chosen=str(shown or ""), side=100
+    )
+    if len(taken) > len(cards):
+        st.caption(f"{len(taken) - len(cards)} more: score them all on the page Batch.")
+    if chosen and chosen != str(shown or ""):
+        st.query_params["image"] = chosen
+        st.rerun()
+
+
+def _show_prediction(opened: Desk, key: Key, prediction: Prediction) -> None:
+    left, right = st.columns([11, 9], gap="large")
+    boxes = [prediction.box]
+    if prediction.distances.size > 1:
+        boxes = (
+            regions(
+                prediction.distances,
+                threshold=prediction.map_threshold,
+                input_size=prediction.input_size,
+                width=prediction.width,
+                height=prediction.height,
+                inset=prediction.inset,
+            )
+            or boxes
+        )
+    with left:
+        _strip(opened, key, prediction.path)
+        cell = _patch(prediction, boxes)
+    with right:
+        parts.verdict_banner(prediction)
+        charts.score_on_histogram(opened.entry(key), prediction.score)
+        _evidence(opened, key, prediction, cell)
+        _seen_before(opened, prediction)
+        _category_hint(opened, key, prediction.path)
+    if not opened.copied:
+        _teach(opened, key, prediction)
+    _similar(opened, key, prediction)
+
+
+def _patch(prediction: Prediction, boxes: list[Box]) -> tuple[int, int]:
+    """Picture and heat; the patch chosen there, at first the worst one."""
+    place = f"cell {prediction.path} {prediction.revision}"
+    cell: tuple[int, int] = st.session_state.get(place, prediction.evidence.query_cell)
+    clicked = viewer(prediction, boxes, cell, key="viewer")
+    if clicked and clicked != cell:
+        st.session_state[place] = clicked
+        st.rerun()
+    st.caption(plain(f"{prediction.path.name} · {prediction.width} x {prediction.height} pixels"))
+    return cell
+
+
+def _evidence(opened: Desk, key: Key, prediction: Prediction, cell: tuple[int, int]) -> None:
+    with opened.lock:
+        evidence = opened.inspector(key).evidence(prediction, *cell)
+    worst = cell == prediction.evidence.query_cell
+    st.subheader("Compared with" if worst else "This patch compared with")
+    image = opened.library(key)[evidence.image_id]
+    normal = opened.served(evidence.path)
+    pictures = patch_pair(prediction.path, normal, evidence)
+    columns = st.columns(2)
+    name = "worst patch" if worst else f"patch {cell[0]}, {cell[1]}"
+    columns[0].image(pictures[0], caption=f"{name}, distance {evidence.distance:.3g}")
+    if len(pictures) == 2:
+        columns[1].image(pictures[1], caption="nearest normal patch")
+    else:
+        columns[1].warning(parts.not_served(evidence.path))
+    st.page_link(
+        page("library"),
+        label=plain(f"from {Path(evidence.path).name}, {image.split}"),
+        icon=":material/photo_library:",
+        query_params={"category": key.category, "image": evidence.image_id},
+    )
+
+
+def _seen_before(opened: Desk, prediction: Prediction) -> None:
+    seen = prediction.seen_before
+    if seen is None:
+        return
+    st.subheader("Seen before?")
+    if seen.defect_type == "unknown":
+        st.markdown(
+            f"**Unknown.** Nearest is {plain(seen.nearest_type)}, at a cosine distance of "
+            f"{seen.distance:.2f}: too far, or such votes were too often wrong."
+        )
+    else:
+        st.markdown(
+            f"**{plain(seen.defect_type)}**: votes as strong were right {seen.confidence:.0%} of "
+            f"the time. {seen.cases} past cases, {seen.share:.0%} of all named defects."
+        )
+    for name, values in seen.fields.items():
+        told = ", ".join(f"{value} ({count})" for value, count in values.items())
+        st.caption(plain(f"{name}: {told}"))
+
+
+def _category_hint(opened: Desk, key: Key, path: Path) -> None:
+    """Where the image looks more like another category of the same network."""
+    if len(opened.entries()) < 2:
+        return
+    proposed = opened.propose(path, key)
+    if proposed != key:
+        st.info(
+            f"As a whole this looks more like {plain(proposed.category)}.", icon=":material/help:"
+        )
+        if st.button(f"Inspect it as {plain(proposed.category)}"):
+            go("inspect", category=proposed.category, image=str(path))
+
+
+def _teach(opened: Desk, key: Key, prediction: Prediction) -> None:
+    with st.container(horizontal=True):
+        if st.button("This is fine", icon=":material/check:"):
+            _confirm_fine(opened, key, prediction.path)
+        if st.button("This is a defect", icon=":material/label:"):
+            _confirm_defect(opened, key, prediction.path)
+
+
+@st.dialog("Teach that this is fine", width="medium")
+def _confirm_fine(opened: Desk, key: Key, path: Path) -> None:
+    others = [Path(i.path) for i in opened.library(key).values() if i.label == "defective"]
+    asked = [p for p in others if opened.served(p)][:_MOST_REPLAYED]
+    asked += [Path(p) for p in _taken() if p != str(path) and opened.served(p)][:_MOST_REPLAYED]
+    try:
+        with st.spinner("Replaying past verdicts…"):
+            replay = opened.replay(key, path, asked)
+    except VecspectError as error:
+        st.error(plain(str(error)))
+        return
+    parts.replay_summary(replay, len(asked))
+    if st.button("Teach", type="primary"):
+        before = opened.entry(key).revision
+        if attempt(lambda: changed(key, before, opened.teach(key, [path], "normal"))):
+            st.rerun()
+
+
+@st.dialog("Teach that this is a defect", width="medium")
+def _confirm_defect(opened: Desk, key: Key, path: Path) -> None:
+    library = opened.library(key).values()
+    known = sorted({image.defect_type for image in library if image.defect_type})
+    kind = (
+        st.selectbox(
+            "Defect type",
+            known,
+            index=None,
+            accept_new_options=True,
+            placeholder="Choose one, or write a new one",
+        )
+        if known
+        else st.text_input("Defect type")
+    )
+    st.markdown(
+        "It joins the library with what deviates in it. Scores and verdicts stay as they are; "
+        "later images are told that they resemble it."
+    )
+    if st.button("Teach", type="primary"):
+        before = opened.entry(key).revision
+        if attempt(
+            lambda: changed(key, before, opened.teach(key, [path], "defective", kind or ""))
+        ):
+            st.rerun()
+
+
+def _similar(opened: Desk, key: Key, prediction: Prediction) -> None:
+    st.subheader("Similar normal images")
+    _neighbors(opened, key, prediction.path, "normal", "whole")
+    st.subheader("Similar defects")
+    by: By = "whole" if prediction.distances.size == 1 else "defect"
+    _neighbors(opened, key, prediction.path, "defective", by)
+
+
+def _neighbors(opened: Desk, key: Key, path: Path, label: str, by: By) -> None:
+    try:
+        with opened.lock:
+            found = opened.inspector(key).similar(path, top=6, by=by, label=label)
+    except VecspectError as error:
+        st.caption(plain(str(error)))
+        return
+    if not found:
+        st.caption("The library has none.")
+        return
+    cards = [_neighbor_card(opened, neighbor) for neighbor in found]
+    chosen, _ = gallery(cards, key=f"similar {label}", label=f"Similar {label} images")
+    if chosen:
+        go("library", category=key.category, image=chosen)
+
+
+def _neighbor_card(opened: Desk, neighbor: Neighbor) -> Card:
+    title = neighbor.defect_type or neighbor.label
+    fields = ", ".join(f"{name} {value}" for name, value in neighbor.fields.items())
+    lines = [f"distance {neighbor.distance:.3f}", fields]
+    return Card(
+        neighbor.image_id,
+        parts.small(opened, neighbor.path),
+        title,
+        tuple(line for line in lines if line),
+        neighbor.verdict or "",
+    )

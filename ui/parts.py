@@ -1,0 +1,148 @@
+"""Pieces that several pages show: verdicts, library cards, folders, what a change would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from backbones.errors import ImageError
+from backbones.images import IMAGE_SUFFIXES
+from indexer.schema import LibraryImage
+from search.inspector import Prediction
+from search.replay import Replay
+from ui.desk import Desk
+from ui.pictures import data_uri, thumbnail
+from ui.shell import plain
+from ui.uploads import MOST_FILES
+from ui.widgets import GLYPHS, Card
+
+_BANNER = """
+<div style="display:flex;align-items:center;gap:.9rem;padding:.7rem 1rem;border-radius:8px;
+background:{colour};color:#fff"><span style="font-size:2.1rem;line-height:1">{glyph}</span>
+<span><b style="font-size:1.3rem">{word}</b><br>{meaning}</span></div>
+"""
+_COLOURS = {"ok": "#15803d", "review": "#b45309", "reject": "#b91c1c"}
+_MEANINGS = {
+    "ok": "Looks like the normal parts.",
+    "review": "Unusual: worth a look.",
+    "reject": "Stranger than the normal parts allow.",
+}
+
+
+def verdict_banner(prediction: Prediction) -> None:
+    """The verdict by colour, shape and word, and its p-value in a sentence."""
+    verdict = prediction.verdict
+    st.html(
+        _BANNER.format(
+            colour=_COLOURS[verdict],
+            glyph=GLYPHS[verdict],
+            word=verdict.capitalize(),
+            meaning=_MEANINGS[verdict],
+        )
+    )
+    st.markdown(
+        f"**p = {prediction.p_value:.3g}**: {prediction.p_value:.1%} of normal parts are expected "
+        f"to score this high or higher. Score {prediction.score:.4g}, rejected above "
+        f"{prediction.threshold:.4g}."
+    )
+
+
+def library_card(opened: Desk, image: LibraryImage) -> Card:
+    """An image of the library."""
+    title = image.defect_type or image.label
+    fields = ", ".join(f"{name} {value}" for name, value in image.fields.items())
+    lines = (Path(image.path).name, image.split, fields)
+    return Card(
+        image.image_id, small(opened, image.path), title, tuple(line for line in lines if line)
+    )
+
+
+def small(opened: Desk, path: str) -> str:
+    """Thumbnail as a data URI, empty where the file is gone or may not be shown."""
+    served = opened.served(path)
+    if served is None:
+        return ""
+    try:
+        return data_uri(thumbnail(served))
+    except ImageError:
+        return ""
+
+
+def not_served(path: str) -> str:
+    """Why a file is not shown, and what helps."""
+    folder = Path(path).parent
+    if not Path(path).is_file():
+        return plain(f"{path}: there is no such file any more.")
+    return plain(
+        f"{path} lies outside the folders this app may show. Start it with: "
+        f"vecspect ui --images {folder}"
+    )
+
+
+def folder_input(opened: Desk, name: str) -> list[Path]:
+    """A folder below the image roots, typed in; its images."""
+    given = st.text_input(
+        "Folder with images",
+        placeholder=str(opened.roots[0]) if opened.roots else "",
+        key=f"folder {name}",
+        help="Below: " + plain(", ".join(str(root) for root in opened.roots)),
+    )
+    if not given:
+        return []
+    folder = Path(given).expanduser().resolve()
+    if not any(folder.is_relative_to(root) for root in opened.roots):
+        st.warning(not_served(str(folder / "*")) if folder.is_dir() else "No such folder.")
+        return []
+    if not folder.is_dir():
+        st.warning("There is no such folder.")
+        return []
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and opened.served(path)
+    )
+    st.caption(f"{len(found)} images")
+    return found
+
+
+def too_many(files: Sequence[object]) -> None:
+    """Say so where an upload holds more files than are taken."""
+    if len(files) > MOST_FILES:
+        st.warning(f"Only the first {MOST_FILES} files are taken; use a folder for more.")
+
+
+def replay_summary(replay: Replay, asked: int) -> None:
+    """What letting an image join as normal would change, in words and a table."""
+    first = replay.images[0]
+    role = (
+        "it would calibrate"
+        if replay.role == "calibration"
+        else (f"{replay.patches} of its patches would join the memory bank")
+    )
+    st.markdown(
+        f"As a normal image {role}. Its verdict: **{first.verdict} → {first.verdict_after}** "
+        f"(score {first.score:.3g} → {first.score_after:.3g}). Reject threshold "
+        f"{replay.threshold:.4g} → {replay.threshold_after:.4g}."
+    )
+    others = [image for image in replay.changed if image is not first]
+    if not asked:
+        st.caption("No known defect or other image is there to replay.")
+    elif not others:
+        st.markdown(f"Of {asked} known defects and images brought in, **no verdict changes**.")
+    else:
+        st.markdown(f"Of {asked} known defects and images brought in, **{len(others)} change**:")
+        st.dataframe(
+            [
+                {
+                    "image": image.path.name,
+                    "now": image.verdict,
+                    "then": image.verdict_after,
+                    "score now": image.score,
+                    "score then": image.score_after,
+                }
+                for image in others
+            ],
+            hide_index=True,
+        )
