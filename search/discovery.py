@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
+from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from indexer.schema import WHOLE, CatalogEntry, images_collection, library_image, visible
+from indexer.schema import (
+    WHOLE,
+    CatalogEntry,
+    LibraryImage,
+    images_collection,
+    library_image,
+    visible,
+)
 from indexer.store import VectorStore, read_matrix
 from search.library import read_defects
 
@@ -17,6 +26,8 @@ Float32 = NDArray[np.float32]
 
 NEIGHBORS = 5
 MOST_CLUSTERS = 15
+MOST_MAPPED = 5000
+"""Points of a plane that a browser still moves smoothly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,31 @@ def group_alike(vectors: Float32) -> NDArray[np.int64]:
         if silhouette > best:
             best, groups = silhouette, found.astype(np.int64)
     return groups
+
+
+def image_plane(
+    store: VectorStore, entry: CatalogEntry, method: Literal["PCA", "UMAP"] = "PCA"
+) -> tuple[list[LibraryImage], Float32]:
+    """The library's images and (N, 2) places on a plane where those alike lie near; N >= 3.
+
+    The first `MOST_MAPPED` images; of fewer than three, none.
+
+    Args:
+        method: ``UMAP`` (McInnes et al. 2018) takes the package umap-learn.
+    """
+    _, vectors, payloads = read_matrix(
+        store, images_collection(entry.category, entry.backbone), WHOLE, where=visible(entry)
+    )
+    images = [library_image(payload) for payload in payloads][:MOST_MAPPED]
+    if len(images) < 3:
+        return [], np.zeros((0, 2), np.float32)
+    if method == "UMAP":
+        from umap import UMAP
+
+        found = UMAP(random_state=0, metric="cosine").fit_transform(vectors[:MOST_MAPPED])
+    else:
+        found = PCA(2, random_state=0).fit_transform(vectors[:MOST_MAPPED])
+    return images, np.asarray(found, np.float32)
 
 
 def unusual_images(store: VectorStore, entry: CatalogEntry) -> list[Outlier]:

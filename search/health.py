@@ -37,6 +37,8 @@ RATE = 0.01
 RECENT = 100
 _JUMP = 0.01
 _SIGNALS = ("scores", "scores that pass", *LOOKS)
+ALARM = len(_SIGNALS) / RATE
+"""Capital at which a watched value alarms."""
 _WORDS = {
     "scores": ("stranger", "more alike"),
     "scores that pass": ("stranger", "more alike"),
@@ -51,7 +53,7 @@ class Signal:
 
     Attributes:
         alarm: whether the capital has reached what the rate allows.
-        evidence: the largest capital so far; an alarm is 4 / ``RATE``.
+        evidence: the largest capital so far; an alarm is at `ALARM`.
         direction: which way the values lean, in a word; empty without an alarm.
         since: when the lean began, by the lowest capital before the alarm; empty without one.
         after: images of the window seen when the alarm was raised; 0 without one.
@@ -65,6 +67,16 @@ class Signal:
     since: str
     after: int
     shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One watched value over the images of a window: when, its value, the capital after it."""
+
+    name: str
+    times: tuple[str, ...]
+    values: tuple[float, ...]
+    capital: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +138,8 @@ class Watch:
 
 def check_health(store: VectorStore, entry: CatalogEntry) -> Health:
     """Judge what ``Watch`` has kept of the entry's revision; without a line, all is quiet."""
-    collection = health_collection(entry.category, entry.backbone)
-    lines: list[Mapping[str, Any]] = []
-    if collection in store.collections():
-        points = (point.payload for point in store.scroll(collection))
-        lines = sorted((p for p in points if p["revision"] == entry.revision), key=_number)
-    if lines:
-        block = _number(lines[-1]) // WINDOW
-        lines = [line for line in lines if _number(line) // WINDOW == block]
+    lines = _read_window(store, entry)
     calibration = Calibration.from_payload(entry.calibration)
-    looks = np.array([look for _, look in read_kept(store, entry, "looks")]).reshape(-1, 2)
     built = datetime.datetime.fromisoformat(entry.built_at)
     return Health(
         category=entry.category,
@@ -146,8 +150,38 @@ def check_health(store: VectorStore, entry: CatalogEntry) -> Health:
         calibration_images=calibration.n,
         images_for_one_percent=images_needed(DEFAULT_REJECT),
         age_days=(datetime.datetime.now(datetime.UTC) - built).total_seconds() / 86400,
-        signals=judge(calibration, looks, lines),
+        signals=judge(calibration, _read_looks(store, entry), lines),
     )
+
+
+def health_traces(store: VectorStore, entry: CatalogEntry) -> list[Trace]:
+    """How the capital of each watched value went, image by image; those without a line are left."""
+    lines = _read_window(store, entry)
+    calibration = Calibration.from_payload(entry.calibration)
+    looks = _read_looks(store, entry)
+    traces = []
+    for name in _SIGNALS:
+        reference, chosen, values = _stream(name, calibration, looks, lines)
+        if values:
+            capital, _ = betting_capital(reference, values)
+            times = tuple(str(line["at"]) for line in chosen)
+            traces.append(Trace(name, times, tuple(values), tuple(capital.tolist())))
+    return traces
+
+
+def _read_window(store: VectorStore, entry: CatalogEntry) -> list[Mapping[str, Any]]:
+    """What `Watch` wrote of the entry's revision in the window of now, oldest first."""
+    collection = health_collection(entry.category, entry.backbone)
+    if collection not in store.collections():
+        return []
+    points = (point.payload for point in store.scroll(collection))
+    lines = sorted((p for p in points if p["revision"] == entry.revision), key=_number)
+    return [line for line in lines if _number(line) // WINDOW == _number(lines[-1]) // WINDOW]
+
+
+def _read_looks(store: VectorStore, entry: CatalogEntry) -> NDArray[np.float32]:
+    """(n, 2) of the calibration images."""
+    return np.array([look for _, look in read_kept(store, entry, "looks")]).reshape(-1, 2)
 
 
 def judge(
@@ -198,21 +232,11 @@ def _signal(
     looks: NDArray[np.float32],
     lines: Sequence[Mapping[str, Any]],
 ) -> Signal:
-    if name in LOOKS:
-        reference = looks[:, LOOKS.index(name)].tolist()
-        chosen = [line for line in lines if line[name] is not None] if reference else []
-        values = [float(line[name]) for line in chosen]
-    else:
-        passing = name == "scores that pass"
-        # the threshold is a calibration score; only those below it are drawn like what passes
-        reference = [s for s in calibration.scores if not passing or s < calibration.threshold]
-        chosen = [line for line in lines if not passing or line["verdict"] != "reject"]
-        values = [float(np.float32(line["score"])) for line in chosen]
+    reference, chosen, values = _stream(name, calibration, looks, lines)
     if not values:
         return Signal(name, False, 1.0, "", "", 0, 0.0)
     capital, lean = betting_capital(reference, values)
-    wanted = len(_SIGNALS) / RATE
-    alarmed = np.flatnonzero(capital >= wanted)
+    alarmed = np.flatnonzero(capital >= ALARM)
     shift = 0.0
     if len(reference) > 1:
         moved = np.mean(values[-RECENT:]) - np.mean(reference)
@@ -224,6 +248,24 @@ def _signal(
     direction = _WORDS[name][0 if lean[first] > 0 else 1]
     since, after = str(chosen[began]["at"]), _number(chosen[first]) - _number(lines[0]) + 1
     return Signal(name, True, float(capital.max()), direction, since, after, shift)
+
+
+def _stream(
+    name: str,
+    calibration: Calibration,
+    looks: NDArray[np.float32],
+    lines: Sequence[Mapping[str, Any]],
+) -> tuple[list[float], list[Mapping[str, Any]], list[float]]:
+    """Calibration values of a signal, the lines that have one, and theirs."""
+    if name in LOOKS:
+        reference = looks[:, LOOKS.index(name)].tolist()
+        chosen = [line for line in lines if line[name] is not None] if reference else []
+        return reference, chosen, [float(line[name]) for line in chosen]
+    passing = name == "scores that pass"
+    # the threshold is a calibration score; only those below it are drawn like what passes
+    reference = [s for s in calibration.scores if not passing or s < calibration.threshold]
+    chosen = [line for line in lines if not passing or line["verdict"] != "reject"]
+    return reference, chosen, [float(np.float32(line["score"])) for line in chosen]
 
 
 def _number(payload: Mapping[str, Any]) -> int:

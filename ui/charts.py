@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
+from eval.calibration_study import Caught
 from indexer.schema import CatalogEntry
 from search.calibration import Calibration
+from search.health import ALARM, Trace
 
 _GREY, _REVIEW, _REJECT, _HERE = "#8a8f98", "#b45309", "#b91c1c", "#0284c7"
 
@@ -63,3 +66,49 @@ def histogram(calibration: Calibration, score: float | None) -> alt.LayerChart |
         )
     )
     return alt.layer(bars, marks)
+
+
+def recall(caught: Sequence[Caught]) -> alt.LayerChart | alt.FacetChart:
+    """Share of made-up defects above the threshold, by size and contrast."""
+    rows = [
+        {"size": c.size, "contrast": f"contrast {c.contrast:g}", "caught": c.share} for c in caught
+    ]
+    base = _chart(rows).encode(
+        x=alt.X("size:O", title="side in pixels of 256"),
+        y=alt.Y(
+            "caught:Q", title="caught", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
+        ),
+        color=alt.Color("contrast:N", title=None, legend=alt.Legend(orient="top")),
+        shape=alt.Shape("contrast:N", title=None),
+        tooltip=["size:O", "contrast:N", alt.Tooltip("caught:Q", format=".0%")],
+    )
+    return alt.layer(base.mark_line(), base.mark_point(filled=True, size=60)).properties(height=240)
+
+
+def drift(traces: Sequence[Trace]) -> alt.LayerChart | alt.FacetChart:
+    """Evidence against the calibration, image by image, below the line at which it alarms."""
+    rows = []
+    for trace in traces:
+        every = max(1, len(trace.capital) // 300)
+        for number in range(0, len(trace.capital), every):
+            capital = max(trace.capital[number], 1e-3)
+            rows.append({"watched": trace.name, "image": number + 1, "evidence": capital})
+    lines = (
+        _chart(rows)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("image:Q", title="images scored at this revision"),
+            y=alt.Y("evidence:Q", scale=alt.Scale(type="log"), title="evidence of a change"),
+            color=alt.Color("watched:N", title=None, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash("watched:N", legend=None),
+            tooltip=["watched:N", "image:Q", alt.Tooltip("evidence:Q", format=".3g")],
+        )
+    )
+    alarm = _chart([{"evidence": ALARM, "what": "alarm"}]).mark_rule(color=_REJECT, strokeWidth=2)
+    return alt.layer(
+        lines,
+        alarm.encode(y="evidence:Q"),
+        _chart([{"evidence": ALARM, "what": "alarm"}])
+        .mark_text(align="left", dx=4, dy=-7, color=_REJECT)
+        .encode(y="evidence:Q", x=alt.value(0), text="what:N"),
+    ).properties(height=240)

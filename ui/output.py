@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from indexer.build import BuildReport
 from search.audit import Suspect
@@ -124,6 +124,24 @@ def describe_prediction(prediction: Prediction) -> str:
     )
 
 
+def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
+    """Write the heads of a CSV; what comes back writes one prediction's fields as a row."""
+    writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+
+    def write(fields: dict[str, Any]) -> None:
+        box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
+        evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
+        seen = fields["seen_before"] or {}
+        proposal = {
+            "defect_type": seen.get("defect_type", ""),
+            "defect_type_confidence": seen.get("confidence", ""),
+        }
+        writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
+
+    return write
+
+
 @contextlib.contextmanager
 def csv_writer(file: Path | None) -> Iterator[Any]:
     """A function that writes one prediction's fields as a row; does nothing without a file."""
@@ -134,20 +152,7 @@ def csv_writer(file: Path | None) -> Iterator[Any]:
     partial = file.with_name(file.name + ".partial")
     try:
         with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-
-            def write(fields: dict[str, Any]) -> None:
-                box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
-                evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
-                seen = fields["seen_before"] or {}
-                proposal = {
-                    "defect_type": seen.get("defect_type", ""),
-                    "defect_type_confidence": seen.get("confidence", ""),
-                }
-                writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
-
-            yield write
+            yield prediction_writer(stream)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)

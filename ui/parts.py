@@ -12,7 +12,7 @@ from backbones.images import IMAGE_SUFFIXES
 from indexer.schema import LibraryImage
 from search.inspector import Prediction
 from search.replay import Replay
-from ui.desk import Desk
+from ui.desk import Desk, Key
 from ui.pictures import data_uri, thumbnail
 from ui.shell import plain
 from ui.uploads import MOST_FILES
@@ -105,6 +105,19 @@ def folder_input(opened: Desk, name: str) -> list[Path]:
     )
     st.caption(f"{len(found)} images")
     return found
+
+
+def defect_type_input(opened: Desk, key: Key) -> str:
+    """A defect type: one that the library knows, or a new one; may be empty."""
+    known = sorted({i.defect_type for i in opened.library(key).values() if i.defect_type})
+    chosen = st.selectbox(
+        "Defect type",
+        known,
+        index=None,
+        accept_new_options=True,
+        placeholder="Choose one, or write a new one",
+    )
+    return chosen or ""
 
 
 def too_many(files: Sequence[object]) -> None:

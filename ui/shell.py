@@ -129,13 +129,17 @@ def choose_category(opened: Desk, title: str) -> Key:
             "This is a copy of the store, read only: nothing here can be taught.",
             icon=":material/lock:",
         )
-    _undo_bar(opened)
+    undo_bar(opened)
     return chosen
 
 
 def changed(key: Key, before: int, change: Change) -> None:
     """Remember a change, so that the next run says what it was and offers to undo it."""
-    entry = change.entry
+    changed_to(key, before, change.entry)
+
+
+def changed_to(key: Key, before: int, entry: CatalogEntry) -> None:
+    """The same of a change that gave this entry."""
     if entry.revision == before:
         st.session_state["changed"] = (key, 0, "Nothing changed: the library has this already.")
     else:
@@ -204,7 +208,8 @@ def _ask_password(password: str) -> None:
         st.error("That is not the password.")
 
 
-def _undo_bar(opened: Desk) -> None:
+def undo_bar(opened: Desk) -> None:
+    """What was changed last, with a button that takes it back."""
     if "changed" not in st.session_state:
         return
     key, before, said = st.session_state["changed"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,20 @@ import streamlit as st
 
 from backbones.errors import ImageError
 from backbones.images import IMAGE_SUFFIXES
+from eval.batch_report import batch_report
 from ui import parts
 from ui.batch import Batch, begin, read_batches, work_off
 from ui.desk import Desk, Key
 from ui.jobs import Job
-from ui.output import csv_rows
+from ui.output import prediction_writer
 from ui.shell import choose_category, desk, go, place, plain, watch_job
 from ui.uploads import MOST_FILES
 from ui.widgets import GLYPHS
 
 _SHOWN = 500
 """Rows with a thumbnail; more would be megabytes for one page."""
+_PICTURED = 40
+"""Images of a report that are explained by a picture."""
 
 
 def show() -> None:
@@ -103,12 +105,12 @@ def _table(opened: Desk, batch: Batch) -> None:
     counts = {verdict: sum(r.get("verdict") == verdict for r in results) for verdict in GLYPHS}
     unreadable = sum("error" in r for r in results)
     cells = st.columns(4)
-    for cell, verdict in zip(cells, ("reject", "review", "ok"), strict=False):
+    for cell, verdict in zip(cells, reversed(GLYPHS), strict=False):
         cell.metric(f"{GLYPHS[verdict]} {verdict}", counts[verdict])
     cells[3].metric("not readable", unreadable)
     chosen = st.segmented_control(
         "Show",
-        ["reject", "review", "ok", "not readable"],
+        [*reversed(GLYPHS), "not readable"],
         selection_mode="multi",
         default=None,
         format_func=lambda name: f"{GLYPHS.get(name, '?')} {name}",
@@ -132,7 +134,7 @@ def _table(opened: Desk, batch: Batch) -> None:
         key=f"table {batch.name} {len(results)} {chosen}",
     )
     st.caption("Select a row to inspect its image; a head to sort by it.")
-    _downloads(batch, results)
+    _downloads(opened, batch, results)
     if picked.selection.rows:
         go("inspect", category=batch.key.category, image=rows[picked.selection.rows[0]]["path"])
 
@@ -161,7 +163,7 @@ def _row(opened: Desk, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _downloads(batch: Batch, results: list[dict[str, Any]]) -> None:
+def _downloads(opened: Desk, batch: Batch, results: list[dict[str, Any]]) -> None:
     scored = [r for r in results if "error" not in r]
     with st.container(horizontal=True):
         st.download_button(
@@ -173,7 +175,7 @@ def _downloads(batch: Batch, results: list[dict[str, Any]]) -> None:
         )
         st.download_button(
             "Report",
-            lambda: _report(batch, results),
+            lambda: _report(opened, batch, results),
             file_name=f"{batch.name}.html",
             mime="text/html",
             icon=":material/download:",
@@ -181,13 +183,22 @@ def _downloads(batch: Batch, results: list[dict[str, Any]]) -> None:
 
 
 def _csv(results: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerows(csv_rows(results))
+    stream = io.StringIO(newline="")
+    write = prediction_writer(stream)
+    for fields in results:
+        write(fields)
     return stream.getvalue()
 
 
-def _report(batch: Batch, results: list[dict[str, Any]]) -> str:
-    from eval.batch_report import batch_report
-
-    return batch_report(batch.name, batch.key.category, results)
+def _report(opened: Desk, batch: Batch, results: list[dict[str, Any]]) -> str:
+    stood_out = [r for r in results if r.get("verdict") in ("reject", "review")]
+    stood_out.sort(key=lambda r: -r["score"])
+    pictures = {}
+    for result in stood_out[:_PICTURED]:
+        try:
+            prediction = opened.inspect(batch.key, Path(result["path"]))
+            with opened.lock:
+                pictures[result["path"]] = opened.inspector(batch.key).explain(prediction)
+        except ImageError:  # gone since it was scored; its row stays
+            continue
+    return batch_report(batch.name, batch.key.category, results, pictures)

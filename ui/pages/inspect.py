@@ -44,7 +44,11 @@ def show() -> None:
 
 def _take_in(opened: Desk, key: Key) -> None:
     """The ways by which images come in."""
-    with st.expander("Images", icon=":material/add_photo_alternate:", expanded=not (_taken() or "image" in st.query_params)):
+    with st.expander(
+        "Images",
+        icon=":material/add_photo_alternate:",
+        expanded=not (_taken() or "image" in st.query_params),
+    ):
         upload, camera, folder = st.tabs(["Upload", "Camera", "Folder"])
         with upload:
             files = st.file_uploader(
@@ -285,19 +289,7 @@ def _confirm_fine(opened: Desk, key: Key, path: Path) -> None:
 
 @st.dialog("Teach that this is a defect", width="medium")
 def _confirm_defect(opened: Desk, key: Key, path: Path) -> None:
-    library = opened.library(key).values()
-    known = sorted({image.defect_type for image in library if image.defect_type})
-    kind = (
-        st.selectbox(
-            "Defect type",
-            known,
-            index=None,
-            accept_new_options=True,
-            placeholder="Choose one, or write a new one",
-        )
-        if known
-        else st.text_input("Defect type")
-    )
+    kind = parts.defect_type_input(opened, key)
     st.markdown(
         "It joins the library with what deviates in it. Scores and verdicts stay as they are; "
         "later images are told that they resemble it."
