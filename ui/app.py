@@ -1,4 +1,8 @@
-"""The app that ``vecspect ui`` serves."""
+"""The app that ``vecspect ui`` serves.
+
+Its pages lie in `ui.views`: Streamlit would take a folder called ``pages`` for pages of its own and
+serve them by address, past the password.
+"""
 
 from __future__ import annotations
 
@@ -9,5 +13,8 @@ from ui.shell import admitted, pages
 st.set_page_config(page_title="vecspect", page_icon=":material/search:", layout="wide")
 st.html("<style>.stMainBlockContainer { padding-top: 4rem; }</style>")
 st.logo(":material/center_focus_strong:")
-if admitted():
-    st.navigation(pages(), position="top").run()
+inside = admitted()
+# named before the password is given, too: otherwise the address would be forgotten
+current = st.navigation(pages(), position="top" if inside else "hidden")
+if inside:
+    current.run()

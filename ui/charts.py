@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
 from eval.calibration_study import Caught
+from eval.metrics import Float64
 from indexer.schema import CatalogEntry
 from search.calibration import Calibration
 from search.health import ALARM, Trace
@@ -112,3 +113,34 @@ def drift(traces: Sequence[Trace]) -> alt.LayerChart | alt.FacetChart:
         .mark_text(align="left", dx=4, dy=-7, color=_REJECT)
         .encode(y="evidence:Q", x=alt.value(0), text="what:N"),
     ).properties(height=240)
+
+
+def curves(
+    points: Mapping[str, tuple[Float64, Float64]],
+    axes: tuple[str, str],
+    rings: Sequence[tuple[float, float]] = (),
+) -> alt.LayerChart | alt.FacetChart:
+    """A line a name through its points; rings, one a name, mark one of them."""
+    x, y = (
+        alt.X("x:Q", title=axes[0], scale=alt.Scale(domain=[0, 1])),
+        alt.Y("y:Q", title=axes[1], scale=alt.Scale(domain=[0, 1])),
+    )
+    rows = [
+        {"name": name, "x": float(across), "y": float(up), "order": number}
+        for name, (right, top) in points.items()
+        for number, (across, up) in enumerate(zip(right, top, strict=True))
+    ]
+    colour = alt.Color("name:N", title=None, legend=alt.Legend(orient="bottom", columns=2))
+    lines = (
+        _chart(rows)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=x, y=y, color=colour, strokeDash=alt.StrokeDash("name:N", title=None), order="order:Q"
+        )
+    )
+    marked = [
+        {"name": name, "x": across, "y": up}
+        for name, (across, up) in zip(points, rings, strict=False)
+    ]
+    ring = _chart(marked).mark_point(size=110, strokeWidth=2).encode(x="x:Q", y="y:Q", color=colour)
+    return alt.layer(lines, ring).properties(height=340)

@@ -72,7 +72,7 @@ def pages() -> list[StreamlitPage]:
 def page(name: str) -> StreamlitPage:
     """The page of that name."""
     title, icon = _PAGES[name]
-    module = importlib.import_module(f"ui.pages.{name}")
+    module = importlib.import_module(f"ui.views.{name}")
     return st.Page(
         module.show, title=title, icon=icon, url_path=name, default=name == next(iter(_PAGES))
     )

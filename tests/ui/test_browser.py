@@ -1,0 +1,222 @@
+"""The app in a real browser: what a person does, and that it looks as it should."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+T = TypeVar("T")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"
+)
+_OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1400,1800",
+)  # fmt: skip
+
+
+class Browser:
+    """A page of the app, and the waits that its updates need."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+        self.driver, self.address = driver, address
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.address + path)
+
+    def wait(self, what: str, condition: Callable[[], T]) -> T:
+        def ask(_: object) -> T | bool:
+            try:
+                return condition() or False
+            except Exception:
+                return False
+
+        found: T = WebDriverWait(self.driver, 30, 0.1).until(ask, f"never came: {what}")  # type: ignore[assignment]
+        return found
+
+    def text(self) -> str:
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def see(self, text: str) -> None:
+        self.wait(text, lambda: text in self.text())
+
+    def click(self, label: str) -> None:
+        """Press the button of that label."""
+
+        def press() -> bool:
+            found = [
+                b
+                for b in self.driver.find_elements(By.TAG_NAME, "button")
+                if b.text.split("\n")[-1].strip() == label and b.is_displayed() and b.is_enabled()
+            ]
+            found[0].click()
+            return True
+
+        self.wait(f"button {label}", press)
+
+    def inside(self, css: str) -> Any:
+        """The first element in any widget of ours, whose parts live in shadow roots."""
+        script = """
+            for (const host of document.querySelectorAll('*')) {
+              const found = host.shadowRoot && host.shadowRoot.querySelector(arguments[0]);
+              if (found) return found;
+            }
+            return null;"""
+        return self.wait(css, lambda: self.driver.execute_script(script, css))
+
+
+@pytest.fixture
+def server(app_settings: Path) -> Iterator[str]:
+    """Address of the app, served by the command in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from ui.cli import main; main()"]
+    repository = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [*command, "ui", "--port", str(port), "--no-browser"],
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _wait_for(port, process)
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        assert process.poll() is None, process.communicate()[1].decode()
+        with socket.socket() as attempt:
+            attempt.settimeout(1)
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                return
+    raise AssertionError("the server did not come up in 30 s")
+
+
+@pytest.fixture
+def browser(server: str, tmp_path: Path) -> Iterator[Browser]:
+    options = Options()
+    for option in _OPTIONS:
+        options.add_argument(option)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.binary_location = str(CHROMIUM)
+    driver = webdriver.Chrome(options, Service(DRIVER))
+    try:
+        yield Browser(driver, server)
+    finally:
+        driver.quit()
+
+
+def test_upload_verdict_patch_evidence_slider_teach_and_undo(
+    browser: Browser, dataset: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new part.png"
+    new.write_bytes(min((dataset / "test").glob("[!g]*/*.png")).read_bytes() + b"\0")
+    browser.open("/?category=grid")
+    field = browser.wait(
+        "upload", lambda: browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]")
+    )
+    field.send_keys(str(new))
+    browser.see("of normal parts are expected")
+    browser.see("worst patch, distance")
+
+    stage = browser.inside(".stage")
+    stage.send_keys(Keys.ARROW_LEFT * 40 + Keys.ARROW_UP * 40 + Keys.ENTER)
+    browser.see("patch 0, 0, distance")
+
+    script = """
+        arguments[0].value = 10;
+        arguments[0].dispatchEvent(new Event('input'));
+        return getComputedStyle(arguments[1]).opacity;"""
+    slider, heat = browser.inside(".bar input"), browser.inside(".heat")
+    assert float(browser.driver.execute_script(script, slider, heat)) == pytest.approx(0.1)
+
+    browser.click("This is fine")
+    browser.see("Reject threshold")
+    browser.click("Teach")
+    browser.see("Revision 2: added 1 normal image")
+    browser.click("Undo")
+    browser.see("Back to what revision 1 was")
+    assert "image=" in browser.driver.current_url
+
+
+def test_clicking_a_patch_shows_what_it_was_compared_with(browser: Browser, dataset: Path) -> None:
+    image = min((dataset / "test").glob("[!g]*/*.png"))
+    browser.open(f"/?category=grid&image={image}")
+    browser.see("worst patch, distance")
+    stage = browser.inside(".stage")
+    click = webdriver.ActionChains(browser.driver)
+    size = stage.size
+    click.move_to_element_with_offset(stage, 3 - size["width"] // 2, 3 - size["height"] // 2)
+    click.click().perform()
+    browser.see("patch 0, 0, distance")
+
+
+def test_a_link_opens_a_library_image_and_its_page_by_itself(browser: Browser) -> None:
+    browser.open("/library?category=grid")
+    browser.see("page 1 of")
+    browser.inside(".card button").click()
+    browser.wait("link", lambda: "image=" in browser.driver.current_url)
+    link = browser.driver.current_url
+    browser.driver.switch_to.new_window("tab")
+    browser.driver.get(link)
+    browser.see("Close")
+
+
+def test_ticked_images_are_named_together(browser: Browser) -> None:
+    browser.open("/library?category=grid")
+    browser.see("page 1 of")
+    browser.inside(".card input").click()
+    browser.see("1 ticked")
+
+
+def test_pages_are_reached_by_the_menu_and_fit_a_narrow_screen(browser: Browser) -> None:
+    browser.driver.set_window_size(420, 900)
+    for page in ("", "batch", "library", "calibration", "reports", "system"):
+        browser.open(f"/{page}?category=grid")
+        browser.wait("title", lambda: browser.driver.find_element(By.TAG_NAME, "h1").text)
+        wide = browser.driver.execute_script(
+            "const main = document.querySelector('[data-testid=stMain]');"
+            "return main.scrollWidth - main.clientWidth;"
+        )
+        assert wide <= 1, f"/{page} is {wide} pixels too wide"
+
+
+def test_password_is_asked_before_any_page(
+    app_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("VECSPECT_UI_PASSWORD", "open sesame")
+    browser: Browser = request.getfixturevalue("browser")
+    for page in ("", "library", "system"):
+        browser.open(f"/{page}?category=grid")
+        browser.see("Password")
+        assert "memory bank" not in browser.text()
+        assert "Store" not in browser.text()
+    field = browser.driver.find_element(By.CSS_SELECTOR, "input[type=password]")
+    field.send_keys("wrong", Keys.ENTER)
+    browser.see("That is not the password")
+    field = browser.driver.find_element(By.CSS_SELECTOR, "input[type=password]")
+    field.send_keys(Keys.CONTROL + "a" + Keys.NULL + "open sesame" + Keys.ENTER)
+    browser.see("Store")
