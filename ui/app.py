@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.shell import admitted, pages
+from ui.shell import admitted, pages, refuse
 
 st.set_page_config(page_title="vecspect", page_icon=":material/search:", layout="wide")
 st.html("<style>.stMainBlockContainer { padding-top: 4rem; }</style>")
 st.logo(":material/center_focus_strong:")
 inside = admitted()
-# named before the password is given, too: otherwise the address would be forgotten
+# before the password is given, too: otherwise the page that was asked for is forgotten
 current = st.navigation(pages(), position="top" if inside else "hidden")
 if inside:
     current.run()
+else:
+    refuse()
