@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import streamlit as st
 
 from eval.calibration_study import Caught
@@ -29,13 +30,20 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
 
 def histogram(calibration: Calibration, score: float | None) -> alt.LayerChart | alt.FacetChart:
     """Bars of the calibration scores; rules for the thresholds and the score, each named."""
+    counts, edges = np.histogram(calibration.scores, bins=min(30, max(8, calibration.n // 4)))
     bars = (
-        _chart([{"score": score} for score in calibration.scores])
+        _chart(
+            [
+                {"from": float(low), "to": float(high), "normal images": int(count)}
+                for low, high, count in zip(edges, edges[1:], counts, strict=True)
+            ]
+        )
         .mark_bar(color=_GREY, opacity=0.8)
         .encode(
-            x=alt.X("score:Q", bin=alt.Bin(maxbins=30), title="score", axis=alt.Axis(tickCount=6)),
-            y=alt.Y("count():Q", title="normal images"),
-            tooltip=[alt.Tooltip("count():Q", title="normal images")],
+            x=alt.X("from:Q", title="score", scale=alt.Scale(zero=False)),
+            x2="to:Q",
+            y=alt.Y("normal images:Q", axis=alt.Axis(tickMinStep=1)),
+            tooltip=["normal images:Q"],
         )
     )
     rules = [

@@ -6,7 +6,6 @@ them at a time use the store and the networks.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.base import Backbone
+from indexer.edge_folder import copy_store
 from indexer.living import Change, add_images, rollback
 from indexer.schema import CatalogEntry, LibraryImage, find_entry, read_catalog, read_images
 from indexer.settings import Settings
@@ -64,7 +64,7 @@ class Desk:
         if copied:
             self._scratch = tempfile.TemporaryDirectory(prefix="vecspect-")
             copy = Path(self._scratch.name) / "store"
-            shutil.copytree(Path(settings.store).expanduser(), copy)
+            copy_store(Path(settings.store).expanduser(), copy)
             settings = settings.model_copy(update={"store": str(copy)})
         self.store: VectorStore = open_existing(settings)
         self._inspectors: dict[Key, Inspector] = {}

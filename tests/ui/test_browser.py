@@ -2,131 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-T = TypeVar("T")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+from tests.ui.driving import CHROMIUM, DRIVER, Browser, browsing, serving
+
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"
 )
-_OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1400,1800",
-)  # fmt: skip
-
-
-class Browser:
-    """A page of the app, and the waits that its updates need."""
-
-    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
-        self.driver, self.address = driver, address
-
-    def open(self, path: str) -> None:
-        self.driver.get(self.address + path)
-
-    def wait(self, what: str, condition: Callable[[], T]) -> T:
-        def ask(_: object) -> T | bool:
-            try:
-                return condition() or False
-            except Exception:
-                return False
-
-        found: T = WebDriverWait(self.driver, 30, 0.1).until(ask, f"never came: {what}")  # type: ignore[assignment]
-        return found
-
-    def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "body").text
-
-    def see(self, text: str) -> None:
-        self.wait(text, lambda: text in self.text())
-
-    def click(self, label: str) -> None:
-        """Press the button of that label."""
-
-        def press() -> bool:
-            found = [
-                b
-                for b in self.driver.find_elements(By.TAG_NAME, "button")
-                if b.text.split("\n")[-1].strip() == label and b.is_displayed() and b.is_enabled()
-            ]
-            found[0].click()
-            return True
-
-        self.wait(f"button {label}", press)
-
-    def inside(self, css: str) -> Any:
-        """The first element in any widget of ours, whose parts live in shadow roots."""
-        script = """
-            for (const host of document.querySelectorAll('*')) {
-              const found = host.shadowRoot && host.shadowRoot.querySelector(arguments[0]);
-              if (found) return found;
-            }
-            return null;"""
-        return self.wait(css, lambda: self.driver.execute_script(script, css))
 
 
 @pytest.fixture
-def server(app_settings: Path) -> Iterator[str]:
-    """Address of the app, served by the command in a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from ui.cli import main; main()"]
-    repository = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [*command, "ui", "--port", str(port), "--no-browser"],
-        env={**os.environ, "PYTHONPATH": str(repository)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        _wait_for(port, process)
-        yield f"http://localhost:{port}"
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        assert process.poll() is None, process.communicate()[1].decode()
-        with socket.socket() as attempt:
-            attempt.settimeout(1)
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-    raise AssertionError("the server did not come up in 30 s")
-
-
-@pytest.fixture
-def browser(server: str, tmp_path: Path) -> Iterator[Browser]:
-    options = Options()
-    for option in _OPTIONS:
-        options.add_argument(option)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.binary_location = str(CHROMIUM)
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    try:
-        yield Browser(driver, server)
-    finally:
-        driver.quit()
+def browser(app_settings: Path) -> Iterator[Browser]:
+    with serving(app_settings, {}) as address, browsing(address) as opened:
+        yield opened
 
 
 def test_upload_verdict_patch_evidence_slider_teach_and_undo(
