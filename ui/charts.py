@@ -35,7 +35,7 @@ def histogram(calibration: Calibration, score: float | None) -> alt.LayerChart |
         _chart(
             [
                 {"from": float(low), "to": float(high), "normal images": int(count)}
-                for low, high, count in zip(edges, edges[1:], counts, strict=True)
+                for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             ]
         )
         .mark_bar(color=_GREY, opacity=0.8)

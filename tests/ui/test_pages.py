@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,16 @@ def test_library_filters_by_label_and_counts_what_is_left(open_page: OpenPage) -
 def test_library_finds_images_by_a_user_field(open_page: OpenPage) -> None:
     page = open_page("library", category="grid")
     next(t for t in page.text_input if t.label == "File name or field").set_value("line=3").run()
+    assert "No image matches these filters" in texts(page)
+
+
+def test_library_shows_what_was_added_since_a_day(open_page: OpenPage) -> None:
+    page = open_page("library", category="grid")
+    library = desk_of_process().library(GRID)
+    joined = datetime.date.fromisoformat(next(iter(library.values())).added_at[:10])
+    page.date_input[0].set_value(joined).run()
+    assert f"{len(library)} images" in texts(page)
+    page.date_input[0].set_value(joined + datetime.timedelta(days=1)).run()
     assert "No image matches these filters" in texts(page)
 
 
