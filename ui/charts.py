@@ -43,6 +43,7 @@ def histogram(calibration: Calibration, score: float | None) -> alt.LayerChart |
             x=alt.X("from:Q", title="score", scale=alt.Scale(zero=False)),
             x2="to:Q",
             y=alt.Y("normal images:Q", axis=alt.Axis(tickMinStep=1)),
+            y2=alt.datum(0),
             tooltip=["normal images:Q"],
         )
     )
@@ -83,7 +84,7 @@ def recall(caught: Sequence[Caught]) -> alt.LayerChart | alt.FacetChart:
         {"size": c.size, "contrast": f"contrast {c.contrast:g}", "caught": c.share} for c in caught
     ]
     base = _chart(rows).encode(
-        x=alt.X("size:O", title="side in pixels of 256"),
+        x=alt.X("size:O", title="side in pixels of 256", axis=alt.Axis(labelAngle=0)),
         y=alt.Y(
             "caught:Q", title="caught", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
         ),

@@ -125,7 +125,7 @@ def test_inspecting_library_images_does_not_count_for_health(desk: Desk, dataset
     known = min((dataset / "test").rglob("*.png"))
     desk.inspect(GRID, known)
     assert check_health(desk.store, desk.entry(GRID)).images == 0
-    new = desk.uploads.keep("new.png", known.read_bytes())
+    new = desk.uploads.keep("new.png", known.read_bytes() + b"\0")
     desk.inspect(GRID, new)
     desk.inspect(GRID, new)
     assert check_health(desk.store, desk.entry(GRID)).images == 1

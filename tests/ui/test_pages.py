@@ -126,6 +126,11 @@ def test_teaching_that_an_image_is_fine_shows_the_replay_and_can_be_undone(
     assert back.counts == before.counts
 
 
+def test_an_image_that_the_library_has_is_changed_there(open_page: OpenPage, dataset: Path) -> None:
+    page = open_page("inspect", category="grid", image=str(defect(dataset)))
+    assert not [b for b in page.button if b.label == "This is fine"]
+
+
 def test_teaching_a_defect_without_type_makes_it_one_to_name(
     open_page: OpenPage, dataset: Path, tmp_path: Path
 ) -> None:

@@ -267,6 +267,14 @@ def _category_hint(opened: Desk, key: Key, path: Path) -> None:
 
 def _teach(opened: Desk, key: Key, prediction: Prediction) -> None:
     path = prediction.path
+    if known := opened.known(key, path):
+        st.page_link(
+            page("library"),
+            label=f"The library has this image, as {plain(known.defect_type or known.label)}",
+            icon=":material/photo_library:",
+            query_params={"category": key.category, "image": known.image_id},
+        )
+        return
     with st.container(horizontal=True):
         for label, said, icon in _TEACHING:
             if st.button(said, icon=icon):

@@ -90,7 +90,7 @@ def _facts(opened: Desk, key: Key, image: LibraryImage) -> None:
         "id": image.image_id,
     }
     st.dataframe(
-        [{"": name, " ": value} for name, value in facts.items()],
+        [{"of this image": name, "": value} for name, value in facts.items()],
         hide_index=True,
         height="content",
     )
