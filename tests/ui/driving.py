@@ -45,7 +45,7 @@ class Browser:
             except Exception:
                 return False
 
-        found: T = WebDriverWait(self.driver, 30, 0.1).until(ask, f"never came: {what}")  # type: ignore[assignment]
+        found: T = WebDriverWait(self.driver, 30, 0.03).until(ask, f"never came: {what}")  # type: ignore[assignment]
         return found
 
     def text(self) -> str:

@@ -52,7 +52,7 @@ def _measured(browser: Browser, folder: Path) -> Iterator[tuple[str, int, list[f
     yield "a page of the gallery, seen before", 500, [_turn(browser, "Back") for _ in range(TIMES)]
     browser.open("/calibration?category=grid")
     browser.see("Reject above")
-    thumb = browser.driver.find_element(By.CSS_SELECTOR, "[role=slider]")
+    thumb = browser.driver.find_element(By.CSS_SELECTOR, "[data-testid=stSlider] input")
     yield "a step of the level slider", 200, [_step(browser, thumb) for _ in range(TIMES)]
     browser.open("/?category=grid")
     browser.see("Drop one or many images")

@@ -102,11 +102,14 @@ def _images(opened: Desk, key: Key, entry: CatalogEntry) -> None:
     at = min(max(1, _number(st.query_params.get("page", "1"))), pages)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{len(images)} images, page {at} of {pages}")
-        back = st.button("Back", icon=":material/chevron_left:", disabled=at == 1)
-        forth = st.button("Next", icon=":material/chevron_right:", disabled=at == pages)
-    if back or forth:
-        st.query_params["page"] = str(at + (1 if forth else -1))
-        st.rerun()
+        for label, icon, to in (("Back", "left", at - 1), ("Next", "right", at + 1)):
+            st.button(
+                label,
+                icon=f":material/chevron_{icon}:",
+                disabled=not 1 <= to <= pages,
+                on_click=_turn_to,
+                args=(to,),
+            )
     if not images:
         st.info("No image matches these filters.")
         return
@@ -125,6 +128,10 @@ def _images(opened: Desk, key: Key, entry: CatalogEntry) -> None:
     if chosen:
         st.query_params["image"] = chosen
         st.rerun()
+
+
+def _turn_to(number: int) -> None:
+    st.query_params["page"] = str(number)
 
 
 def _filtered(opened: Desk, key: Key, entry: CatalogEntry) -> list[LibraryImage]:
