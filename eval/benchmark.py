@@ -56,6 +56,21 @@ class BenchmarkSettings:
     crop: int | None = None
     padding: bool | None = None
 
+    def load(
+        self, name: str, weights: Mapping[str, Path] | None, records: Sequence[ImageRecord]
+    ) -> Backbone:
+        """The backbone for a data set, from its file among ``weights`` by name if it has one."""
+        return load_backbone(
+            name,
+            weights=(weights or {}).get(name),
+            precision=self.precision,
+            device=self.device,
+            input_size=self.input_size,
+            crop=self.crop,
+            padding=self.padding,
+            images=normal_images(records),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -148,16 +163,7 @@ def run_benchmark(
         for dataset in datasets:
             records = read_dataset(dataset)
             category = dataset.resolve().stem
-            backbone = load_backbone(
-                name,
-                weights=(weights or {}).get(name),
-                precision=settings.precision,
-                device=settings.device,
-                input_size=settings.input_size,
-                crop=settings.crop,
-                padding=settings.padding,
-                images=normal_images(records),
-            )
+            backbone = settings.load(name, weights, records)
             with (
                 tempfile.TemporaryDirectory(prefix="vecspect-") as folder,
                 open_store(folder) as store,

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, embed_files
-from backbones.registry import load_backbone
-from eval.benchmark import named_stages
+from eval.benchmark import BenchmarkSettings, named_stages
 from eval.proposals import ProposalFigures, proposal_figures, proposals_table
 from indexer.build import Progress
 from indexer.coreset import greedy_k_center, project
@@ -105,8 +104,7 @@ def run_retrieval(
     backbones: Sequence[str],
     *,
     weights: Mapping[str, Path] | None = None,
-    coreset: float = 0.1,
-    seed: int = 0,
+    settings: BenchmarkSettings | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[RetrievalRow]:
     """Leave one out over the images of each data set with each backbone.
@@ -117,9 +115,9 @@ def run_retrieval(
     Raises:
         DatasetError: a data set has no two images of one defect type, or an unreadable image.
     """
+    settings = settings or BenchmarkSettings()
     rows: list[RetrievalRow] = []
     for name in backbones:
-        backbone = load_backbone(name, weights=(weights or {}).get(name))
         for dataset in datasets:
             records = read_dataset(dataset, need_normal=False)
             category = dataset.resolve().stem
@@ -128,8 +126,11 @@ def run_retrieval(
             types = [kinds[i] for i in defective]
             if len(set(types)) == len(types):
                 raise DatasetError(f"{dataset} has no two images of one defect type.")
+            backbone = settings.load(name, weights, records)
             progress = named_stages(on_progress, f"{category}, {name}")
-            whole, defect = _embeddings(records, backbone, coreset, seed, progress)
+            whole, defect = _embeddings(
+                records, backbone, settings.coreset, settings.seed, progress
+            )
             found = retrieval_figures(whole[defective], types)
             rows.append(RetrievalRow(category, name, "defective", "whole", found))
             if defect is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from backbones.base import Backbone
-from eval import retrieval
+from eval import benchmark
+from eval.benchmark import BenchmarkSettings
 from eval.retrieval import retrieval_figures, retrieval_table, run_retrieval
 from indexer.dataset import DatasetError
 from indexer.synthetic import write_dataset
+from ui.cli import main
 
 
 @settings(deadline=None, max_examples=40)
@@ -61,12 +64,12 @@ def test_queries_can_be_of_one_kind_alone_and_need_another_of_it() -> None:
 
 @pytest.fixture
 def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "load_backbone", lambda name, *, weights: network)
+    monkeypatch.setattr(benchmark, "load_backbone", lambda name, **options: network)
 
 
 @pytest.mark.usefixtures("own_network")
 def test_data_set_is_searched_by_whole_image_and_by_defect(dataset: Path) -> None:
-    rows = run_retrieval([dataset], ["compact"], coreset=0.02)
+    rows = run_retrieval([dataset], ["compact"], settings=BenchmarkSettings(coreset=0.02))
     assert [(row.queries, row.by, row.figures.queries) for row in rows] == [
         ("defective", "whole", 6),
         ("defective", "defect", 6),
@@ -94,3 +97,33 @@ def test_data_set_without_two_images_of_a_defect_type_is_refused(tmp_path: Path)
     data = write_dataset(tmp_path, "grid", train=2, test_normal=0, test_defective=1, size=96)
     with pytest.raises(DatasetError, match="no two images of one defect type"):
         run_retrieval([data], ["compact"])
+
+
+def test_network_is_loaded_as_the_settings_say(
+    network: Backbone, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> Backbone:
+        asked.update(options, name=name)
+        return network
+
+    monkeypatch.setattr(benchmark, "load_backbone", load)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    options = "--precision f32 --device cuda --input-size 192 --crop 160 --no-padding"
+    command = ["vecspect", "benchmark", str(dataset), "--retrieval", "--coreset", "0.02"]
+    command += ["--backbone", "compact", "--out", str(tmp_path), *options.split()]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert len(asked.pop("images")) == 16
+    assert asked == {
+        "name": "compact",
+        "weights": None,
+        "precision": "f32",
+        "device": "cuda",
+        "input_size": 192,
+        "crop": 160,
+        "padding": False,
+    }
