@@ -159,10 +159,10 @@ def test_defective_image_is_found_from_when_it_joins_until_it_leaves(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
     query, other = defects(dataset)[:2]
-    before = search(learnt, network, query)
+    inspector = Inspector(learnt, "grid", network=network)
+    before = inspector.similar(query, by="region", box=BOX, top=99)
     in_step(learnt)
     Image.open(other).rotate(90).save(tmp_path / "turned.png")
-    inspector = Inspector(learnt, "grid", network=network)
     (joined,) = add(learnt, network, tmp_path / "turned.png").images
     in_step(learnt)
     hits = inspector.similar(query, by="region", box=BOX, top=99)
