@@ -246,14 +246,16 @@ def _pixel_metrics(scored: Sequence[_Scored]) -> PixelMetrics | None:
     metrics = PixelMetrics()
     for record, prediction, _ in scored:
         if record.mask or record.label == "normal":
-            metrics.update(prediction.anomaly_map(), _mask(record, prediction))
+            mask = read_mask(record, prediction.width, prediction.height)
+            metrics.update(prediction.anomaly_map(), mask)
     return metrics
 
 
-def _mask(record: ImageRecord, prediction: Prediction) -> NDArray[np.bool_]:
-    size = (prediction.width, prediction.height)
+def read_mask(record: ImageRecord, width: int, height: int) -> NDArray[np.bool_]:
+    """(height, width) where the record's mask marks a defect; nowhere without a mask."""
+    size = (width, height)
     if record.mask is None:
-        return np.zeros(size[::-1], dtype=np.bool_)
+        return np.zeros((height, width), dtype=np.bool_)
     try:
         with Image.open(record.mask) as file:
             mask = file.convert("L")

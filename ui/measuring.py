@@ -59,8 +59,9 @@ def benchmark(
 ) -> None:
     """Learn each data set with each backbone, score its test images, write a report.
 
-    With --retrieval, find for each defective image others of its type, leaving one out, and write
-    retrieval.md. The store in use is not touched.
+    With --retrieval, find for each defective image others of its type, leaving one out (as a whole,
+    by what deviates, and by the box around its mask if it has one), and write retrieval.md. The
+    store in use is not touched.
     """
     from eval.benchmark import BenchmarkSettings, run_benchmark
     from eval.report import write_report

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from backbones.base import Backbone
+from backbones.preprocess import Box
 from eval import benchmark
 from eval.benchmark import BenchmarkSettings
-from eval.retrieval import retrieval_figures, retrieval_table, run_retrieval
-from indexer.dataset import DatasetError
+from eval.retrieval import mask_box, retrieval_figures, retrieval_table, run_retrieval
+from indexer.dataset import DatasetError, ImageRecord
 from indexer.synthetic import write_dataset
 from ui.cli import main
 
@@ -68,17 +70,30 @@ def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_network")
-def test_data_set_is_searched_by_whole_image_and_by_defect(dataset: Path) -> None:
+def test_data_set_is_searched_by_whole_image_by_defect_and_by_region(dataset: Path) -> None:
     rows = run_retrieval([dataset], ["compact"], settings=BenchmarkSettings(coreset=0.02))
     assert [(row.queries, row.by, row.figures.queries) for row in rows] == [
         ("defective", "whole", 6),
         ("defective", "defect", 6),
+        ("defective", "region", 6),
         ("normal", "whole", 20),
     ]
     table = retrieval_table(rows).splitlines()
-    assert len(table) == 5 + 1 + 3
+    assert len(table) == 6 + 1 + 3
     assert table[-1].startswith("| grid | compact | 6 | ")
     assert table[3].startswith("| grid | compact | defective | defect | 6 | ")
+
+
+def test_box_of_a_mask_holds_all_it_marks_and_no_more(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "image.png")
+    marked = np.zeros((40, 60), np.uint8)
+    marked[5, 30] = marked[20:23, 8] = 255
+    Image.fromarray(marked).save(tmp_path / "mask.png")
+    record = ImageRecord(tmp_path / "image.png", "defective", "hole", "test", tmp_path / "mask.png")
+    assert mask_box(record) == Box(8, 5, 23, 18)
+    Image.fromarray(np.zeros_like(marked)).save(tmp_path / "mask.png")
+    with pytest.raises(DatasetError, match="marks nothing"):
+        mask_box(record)
 
 
 @pytest.mark.usefixtures("own_network")
