@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint check format lock compare-env compare-lock clean
+.PHONY: demo test lint check format lock screenshots page-times compare-env compare-lock clean
 
 .venv/light: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vecspect needs Python 3.11 or newer")'
@@ -31,6 +31,13 @@ lint: .venv/full
 	$(BIN)/lint-imports
 
 check: lint test
+
+# Both drive the app in headless Chromium.
+screenshots: .venv/full
+	$(BIN)/python -m tests.ui.screenshots ui/screenshots
+
+page-times: .venv/full
+	$(BIN)/python -m tests.ui.page_times
 
 format: .venv/full
 	$(BIN)/ruff format .
@@ -60,4 +67,4 @@ compare-lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-compare .venv-lock qdrant_data demo_out benchmark_out
+	rm -rf .venv .venv-compare .venv-lock qdrant_data demo_out benchmark_out ui_data

@@ -43,6 +43,27 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(sklearn_metrics.average_precision_score(truth, values))
 
 
+def roc_points(labels: ArrayLike, scores: ArrayLike) -> tuple[Float64, Float64]:
+    """False-positive and true-positive rates (T,) of every threshold, for a plot.
+
+    Empty when only one class is present. Arguments and errors of `image_auroc`.
+    """
+    truth, values = _checked(labels, scores)
+    if not _both(truth):
+        return np.zeros(0), np.zeros(0)
+    false_positives, true_positives, _ = sklearn_metrics.roc_curve(truth, values)
+    return false_positives, true_positives
+
+
+def pr_points(labels: ArrayLike, scores: ArrayLike) -> tuple[Float64, Float64]:
+    """Recall and precision (T,) of every threshold; as `roc_points`."""
+    truth, values = _checked(labels, scores)
+    if not _both(truth):
+        return np.zeros(0), np.zeros(0)
+    precision, recall, _ = sklearn_metrics.precision_recall_curve(truth, values)
+    return recall, precision
+
+
 def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
     """Largest F1 over all thresholds and the threshold (score >= threshold) that reaches it.
 

@@ -20,7 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import roc_curve
 
 from eval.results import CategoryReport
 
@@ -76,33 +76,6 @@ def roc_figure(reports: Sequence[CategoryReport]) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.set_xlabel("normal images above the threshold (false-positive rate)")
         axes.set_ylabel("defective images above it\n(true-positive rate)")
-        if handles:
-            figure.legend(handles, names, loc="outside lower center", frameon=False)
-        else:
-            _note(axes, "needs normal and defective test images")
-    return figure
-
-
-def pr_figure(reports: Sequence[CategoryReport]) -> Figure:
-    """Draw one precision-recall curve per report that has both classes."""
-    with _style():
-        figure = Figure(figsize=(_SIZE[0], _SIZE[1] + 0.22 * len(reports)), layout="constrained")
-        axes = figure.add_subplot()
-        lines = itertools.cycle(zip(_COLOURS * len(_LINES), _LINES * len(_COLOURS), strict=True))
-        handles, names = [], []
-        for report, (colour, line) in zip(reports, lines, strict=False):
-            if math.isnan(report.image_auroc):
-                continue
-            truth = [image.defective for image in report.images]
-            scores = [image.score for image in report.images]
-            precision, recall, _ = precision_recall_curve(truth, scores)
-            handles += axes.plot(
-                recall, precision, color=colour, linestyle=line, linewidth=1.8, clip_on=False
-            )
-            names.append(f"{report.category}, {report.backbone}: {report.average_precision:.4f}")
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.set_xlabel("defective images above the threshold (recall)")
-        axes.set_ylabel("of the images above it,\ndefective ones (precision)")
         if handles:
             figure.legend(handles, names, loc="outside lower center", frameon=False)
         else:

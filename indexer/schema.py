@@ -104,7 +104,8 @@ class LibraryImage:
     ``split`` is its role: ``bank``, ``calibration``, ``test`` or ``quarantined``. ``score`` is the
     one it had when it joined; None for the images of the memory bank and for normal ones that
     joined later. ``defect_type`` of a defective image is empty until somebody names it. ``fields``
-    are what users say of it, such as line or batch.
+    are what users say of it, such as line or batch. ``added_at`` is when it joined (ISO 8601), as
+    read from the store.
     """
 
     image_id: str
@@ -117,6 +118,7 @@ class LibraryImage:
     height: int
     score: float | None
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    added_at: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

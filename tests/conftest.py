@@ -6,8 +6,6 @@ same few images cost one pass each.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
 from backbones.registry import load_backbone
 from indexer.build import build_index
 from indexer.dataset import read_dataset
+from indexer.edge_folder import copy_store
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
 from search.calibration import ConformalCalibrator
@@ -93,25 +92,3 @@ def learnt(learnt_copy: Callable[[str], Path]) -> Iterator[VectorStore]:
     """A store of its own that has learnt the data set as revision 1."""
     with open_store(str(learnt_copy("learnt"))) as store:
         yield store
-
-
-def copy_store(source: Path, target: Path) -> Path:
-    """Copy the folder of a closed store."""
-    return shutil.copytree(source, target, copy_function=_copy_without_holes)
-
-
-def _copy_without_holes(source: str, target: str) -> None:
-    """Copy the data of a sparse file alone: an embedded store is 2 MB of it in 450 MB of files."""
-    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
-        size = os.fstat(reader.fileno()).st_size
-        end = 0
-        while end < size:
-            try:
-                start = os.lseek(reader.fileno(), end, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
-                break
-            end = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
-            reader.seek(start)
-            writer.seek(start)
-            writer.write(reader.read(end - start))
-        writer.truncate(size)

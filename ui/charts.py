@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import streamlit as st
 
 from eval.calibration_study import Caught
+from eval.metrics import Float64
 from indexer.schema import CatalogEntry
 from search.calibration import Calibration
 from search.health import ALARM, Trace
@@ -28,13 +30,21 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
 
 def histogram(calibration: Calibration, score: float | None) -> alt.LayerChart | alt.FacetChart:
     """Bars of the calibration scores; rules for the thresholds and the score, each named."""
+    counts, edges = np.histogram(calibration.scores, bins=min(30, max(8, calibration.n // 4)))
     bars = (
-        _chart([{"score": score} for score in calibration.scores])
+        _chart(
+            [
+                {"from": float(low), "to": float(high), "normal images": int(count)}
+                for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+            ]
+        )
         .mark_bar(color=_GREY, opacity=0.8)
         .encode(
-            x=alt.X("score:Q", bin=alt.Bin(maxbins=30), title="score", axis=alt.Axis(tickCount=6)),
-            y=alt.Y("count():Q", title="normal images"),
-            tooltip=[alt.Tooltip("count():Q", title="normal images")],
+            x=alt.X("from:Q", title="score", scale=alt.Scale(zero=False)),
+            x2="to:Q",
+            y=alt.Y("normal images:Q", axis=alt.Axis(tickMinStep=1)),
+            y2=alt.datum(0),
+            tooltip=["normal images:Q"],
         )
     )
     rules = [
@@ -74,7 +84,7 @@ def recall(caught: Sequence[Caught]) -> alt.LayerChart | alt.FacetChart:
         {"size": c.size, "contrast": f"contrast {c.contrast:g}", "caught": c.share} for c in caught
     ]
     base = _chart(rows).encode(
-        x=alt.X("size:O", title="side in pixels of 256"),
+        x=alt.X("size:O", title="side in pixels of 256", axis=alt.Axis(labelAngle=0)),
         y=alt.Y(
             "caught:Q", title="caught", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
         ),
@@ -112,3 +122,34 @@ def drift(traces: Sequence[Trace]) -> alt.LayerChart | alt.FacetChart:
         .mark_text(align="left", dx=4, dy=-7, color=_REJECT)
         .encode(y="evidence:Q", x=alt.value(0), text="what:N"),
     ).properties(height=240)
+
+
+def curves(
+    points: Mapping[str, tuple[Float64, Float64]],
+    axes: tuple[str, str],
+    rings: Sequence[tuple[float, float]] = (),
+) -> alt.LayerChart | alt.FacetChart:
+    """A line a name through its points; rings, one a name, mark one of them."""
+    x, y = (
+        alt.X("x:Q", title=axes[0], scale=alt.Scale(domain=[0, 1])),
+        alt.Y("y:Q", title=axes[1], scale=alt.Scale(domain=[0, 1])),
+    )
+    rows = [
+        {"name": name, "x": float(across), "y": float(up), "order": number}
+        for name, (right, top) in points.items()
+        for number, (across, up) in enumerate(zip(right, top, strict=True))
+    ]
+    colour = alt.Color("name:N", title=None, legend=alt.Legend(orient="bottom", columns=2))
+    lines = (
+        _chart(rows)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=x, y=y, color=colour, strokeDash=alt.StrokeDash("name:N", title=None), order="order:Q"
+        )
+    )
+    marked = [
+        {"name": name, "x": across, "y": up}
+        for name, (across, up) in zip(points, rings, strict=False)
+    ]
+    ring = _chart(marked).mark_point(size=110, strokeWidth=2).encode(x="x:Q", y="y:Q", color=colour)
+    return alt.layer(lines, ring).properties(height=340)

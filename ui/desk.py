@@ -6,7 +6,6 @@ them at a time use the store and the networks.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -14,8 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.base import Backbone
+from backbones.weights import sha256_of
+from indexer.edge_folder import copy_store
 from indexer.living import Change, add_images, rollback
-from indexer.schema import CatalogEntry, LibraryImage, find_entry, read_catalog, read_images
+from indexer.schema import (
+    CatalogEntry,
+    LibraryImage,
+    find_entry,
+    image_id,
+    read_catalog,
+    read_images,
+)
 from indexer.settings import Settings
 from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
@@ -39,13 +47,6 @@ class Key:
     backbone: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Library:
-    revision: int
-    images: dict[str, LibraryImage]
-    paths: frozenset[str]
-
-
 class Desk:
     """The store in use and everything made from it.
 
@@ -64,13 +65,13 @@ class Desk:
         if copied:
             self._scratch = tempfile.TemporaryDirectory(prefix="vecspect-")
             copy = Path(self._scratch.name) / "store"
-            shutil.copytree(Path(settings.store).expanduser(), copy)
+            copy_store(Path(settings.store).expanduser(), copy)
             settings = settings.model_copy(update={"store": str(copy)})
         self.store: VectorStore = open_existing(settings)
         self._inspectors: dict[Key, Inspector] = {}
         self._networks: dict[str, Backbone] = {}
         self._watches: dict[Key, Watch] = {}
-        self._libraries: dict[Key, _Library] = {}
+        self._libraries: dict[Key, tuple[int, dict[str, LibraryImage]]] = {}
         self._predictions: dict[tuple[Key, int, Path], Prediction] = {}
 
     def close(self) -> None:
@@ -92,17 +93,17 @@ class Desk:
 
     def library(self, key: Key) -> dict[str, LibraryImage]:
         """The images of a category by id, read once a revision."""
-        return self._library(key).images
-
-    def _library(self, key: Key) -> _Library:
         with self.lock:
             entry = self.entry(key)
             held = self._libraries.get(key)
-            if held is None or held.revision != entry.revision:
-                images = read_images(self.store, entry)
-                paths = frozenset(image.path for image in images.values())
-                held = self._libraries[key] = _Library(entry.revision, images, paths)
-            return held
+            if held is None or held[0] != entry.revision:
+                held = self._libraries[key] = (entry.revision, read_images(self.store, entry))
+            return held[1]
+
+    def known(self, key: Key, path: Path) -> LibraryImage | None:
+        """The library image of the same bytes."""
+        key_of_bytes = image_id(key.category, key.backbone, sha256_of(path))
+        return self.library(key).get(key_of_bytes)
 
     def inspector(self, key: Key) -> Inspector:
         """The one that scores this category; use it under the lock."""
@@ -149,7 +150,7 @@ class Desk:
         if self.copied:
             return
         with self.lock:
-            if str(prediction.path) in self._library(key).paths:
+            if self.known(key, prediction.path):
                 return
             if key not in self._watches:
                 self._watches[key] = Watch(self.store, self.entry(key))

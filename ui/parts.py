@@ -126,7 +126,7 @@ def too_many(files: Sequence[object]) -> None:
         st.warning(f"Only the first {MOST_FILES} files are taken; use a folder for more.")
 
 
-def replay_summary(replay: Replay, asked: int) -> None:
+def replay_summary(replay: Replay) -> None:
     """What letting an image join as normal would change, in words and a table."""
     first = replay.images[0]
     role = (
@@ -140,6 +140,7 @@ def replay_summary(replay: Replay, asked: int) -> None:
         f"{replay.threshold:.4g} → {replay.threshold_after:.4g}."
     )
     others = [image for image in replay.changed if image is not first]
+    asked = len(replay.images) - 1
     if not asked:
         st.caption("No known defect or other image is there to replay.")
     elif not others:

@@ -72,7 +72,7 @@ def pages() -> list[StreamlitPage]:
 def page(name: str) -> StreamlitPage:
     """The page of that name."""
     title, icon = _PAGES[name]
-    module = importlib.import_module(f"ui.pages.{name}")
+    module = importlib.import_module(f"ui.views.{name}")
     return st.Page(
         module.show, title=title, icon=icon, url_path=name, default=name == next(iter(_PAGES))
     )
@@ -172,24 +172,27 @@ def revision_text(entry: CatalogEntry) -> str:
 
 
 def admitted() -> bool:
-    """Whether this visitor may go on; otherwise the page asks for the password."""
+    """Whether this visitor may see the pages."""
     settings = place().settings
-    header, password = settings.ui_user_header, settings.ui_password
-    if header and st.context.headers.get(header):
+    if settings.ui_user_header and st.context.headers.get(settings.ui_user_header):
         return True
-    if password is None:
-        if header:
-            st.error(f"This app is reached through its proxy, which sets {plain(header)}.")
-        return not header
-    if st.session_state.get("admitted"):
-        return True
-    _ask_password(password.get_secret_value())
-    return False
+    guarded = settings.ui_password or settings.ui_user_header
+    return not guarded or bool(st.session_state.get("admitted"))
+
+
+def refuse() -> None:
+    """Ask for the password, or say that the way in leads through the proxy."""
+    settings = place().settings
+    if settings.ui_password is None:
+        header = plain(str(settings.ui_user_header))
+        st.error(f"This app is reached through its proxy, which sets {header}.")
+    else:
+        _ask_password(settings.ui_password.get_secret_value())
 
 
 def _ask_password(password: str) -> None:
     here = place()
-    with st.form("password", width=380):
+    with st.form("password", clear_on_submit=True, width=380):
         st.subheader("vecspect")
         given = st.text_input("Password", type="password")
         sent = st.form_submit_button("Open", type="primary")

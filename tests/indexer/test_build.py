@@ -25,6 +25,7 @@ from backbones.errors import VecspectError
 from backbones.registry import load_backbone
 from indexer.build import BuildReport, build_index
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
+from indexer.edge_folder import copy_store
 from indexer.schema import (
     CATALOG,
     WHOLE,
@@ -42,7 +43,6 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore, open_store, read_matrix
 from search.calibration import CalibrationError, ConformalCalibrator
-from tests.conftest import copy_store
 
 ROOT = Path(__file__).parents[2]
 KEPT = patches_collection("grid", "compact")

@@ -21,6 +21,7 @@ from backbones.base import Backbone
 from backbones.registry import load_backbone
 from indexer.build import build_index
 from indexer.dataset import read_dataset
+from indexer.edge_folder import copy_store
 from indexer.kept import read_kept
 from indexer.living import (
     Change,
@@ -45,7 +46,6 @@ from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
 from search.calibration import Calibration, ConformalCalibrator, change_levels
 from search.inspector import Inspector
-from tests.conftest import copy_store
 from tests.indexer.test_build import CountingStore, contents, state
 
 ROOT = Path(__file__).parents[2]

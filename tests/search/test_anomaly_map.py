@@ -12,7 +12,16 @@ from scipy import ndimage
 from threadpoolctl import ThreadpoolController
 
 from backbones.preprocess import Box, Geometry
-from search.anomaly_map import PANEL, SIGMA, anomaly_map, overlay, panels, worst_region
+from search.anomaly_map import (
+    PANEL,
+    SIGMA,
+    anomaly_map,
+    heat_layer,
+    overlay,
+    panels,
+    regions,
+    worst_region,
+)
 
 Float32 = NDArray[np.float32]
 
@@ -136,6 +145,34 @@ def test_worst_region_leaves_out_a_lesser_defect_elsewhere() -> None:
 def picture(width: int, height: int) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+def test_regions_are_the_places_above_the_threshold_worst_first() -> None:
+    distances = np.zeros((16, 16), np.float32)
+    distances[2, 3], distances[12, 11] = 5.0, 9.0
+    found = regions(distances, threshold=0.5, input_size=INPUT, width=160, height=80)
+    worst = worst_region(distances, input_size=INPUT, width=160, height=80)
+    assert len(found) == 2
+    assert found[0].x <= worst.x + worst.width / 2 <= found[0].x + found[0].width
+    centre = (35, 12)  # of the patch in row 2 and column 3
+    assert found[1].x <= centre[0] <= found[1].x + found[1].width
+    assert found[1].y <= centre[1] <= found[1].y + found[1].height
+    assert (
+        len(regions(distances, threshold=0.5, input_size=INPUT, width=160, height=80, most=1)) == 1
+    )
+
+
+def test_an_image_below_the_threshold_has_no_region() -> None:
+    flat = np.ones((8, 8), np.float32)
+    assert regions(flat, threshold=1.5, input_size=INPUT, width=80, height=80) == []
+
+
+def test_heat_layer_over_the_image_is_the_overlay() -> None:
+    values = np.linspace(0, 20, 64 * 48, dtype=np.float32).reshape(48, 64)
+    image = Image.new("RGB", (64, 48), (90, 120, 60))
+    laid = Image.alpha_composite(image.convert("RGBA"), heat_layer(values, threshold=10.0))
+    expected = np.asarray(overlay(image, values, threshold=10.0), dtype=int)
+    assert np.abs(np.asarray(laid.convert("RGB"), dtype=int) - expected).max() <= 2
 
 
 def test_overlay_leaves_the_image_as_it_is_where_the_map_is_cool() -> None:

@@ -32,7 +32,7 @@ from indexer.schema import (
     read_images,
 )
 from indexer.store import VectorStore, open_store
-from search.calibration import Calibration, ConformalCalibrator
+from search.calibration import Calibration, ConformalCalibrator, change_levels
 from search.inspector import Inspector, Prediction
 
 UPRIGHT, QUARTER_TURN = 1, 6
@@ -168,8 +168,39 @@ def test_boxes_are_in_upright_pixels_however_the_photo_is_stored(
         assert inside(prediction.evidence.query_box, 240, 120)
         assert inside(prediction.evidence.box, 128, 128)
         assert prediction.anomaly_map().shape == (120, 240)
-    assert replace(turned, path=upright.path, distances=upright.distances) == upright
+    np.testing.assert_array_equal(turned.bank_indices, upright.bank_indices)
+    arrays = (upright.distances, upright.bank_indices)
+    assert (
+        replace(turned, path=upright.path, distances=arrays[0], bank_indices=arrays[1]) == upright
+    )
     np.testing.assert_array_equal(turned.distances, upright.distances)
+
+
+def test_evidence_of_any_patch_is_its_nearest_patch_of_the_bank(
+    inspector: Inspector, dataset: Path
+) -> None:
+    prediction = inspector.inspect(queries_of(dataset)[0])
+    (features,) = inspector.features([prediction.path])
+    assert isinstance(features, ImageFeatures)
+    bank = inspector.bank
+    for row, col in ((0, 0), (3, 7), prediction.evidence.query_cell):
+        evidence = inspector.evidence(prediction, row, col)
+        distances = np.linalg.norm(bank.vectors - features.patches[row, col], axis=1)
+        assert evidence.distance == pytest.approx(float(distances.min()), rel=1e-4)
+        found = distances.argmin()
+        assert evidence.image_id == bank.image_ids[found]
+        assert evidence.cell == tuple(bank.cells[found])
+    assert inspector.evidence(prediction, *prediction.evidence.query_cell) == prediction.evidence
+
+
+def test_evidence_of_an_earlier_revision_is_refused(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    prediction = inspector.inspect(queries_of(dataset)[0])
+    change_levels(learnt, inspector.entry, alpha_reject=0.4)
+    with pytest.raises(CategoryError, match="scored at revision 1 of 'grid', now is 2"):
+        inspector.evidence(prediction, 0, 0)
 
 
 def test_batch_says_the_same_as_one_by_one_in_order_with_the_skipped_among_them(

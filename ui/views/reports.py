@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
+from numpy.typing import ArrayLike
 
 from backbones.errors import VecspectError
-from eval.plots import pr_figure, roc_figure, to_svg
+from eval.metrics import Float64, pr_points, roc_points
 from eval.results import BenchmarkResult, CategoryReport, ImageResult, ResultError
 from eval.summary import interval_text
-from ui import parts
+from ui import charts, parts
 from ui.desk import Desk
 from ui.shell import desk, go, plain
 from ui.widgets import Card, gallery
 
 _DEPTH = 3
 _WORST = 6
+_CURVES = 8
+_ROC = ("false-positive rate", "true-positive rate")
+_PR = ("recall", "precision")
+Curve = Callable[[ArrayLike, ArrayLike], tuple[Float64, Float64]]
 
 
 def show() -> None:
@@ -32,7 +38,11 @@ def show() -> None:
     names = [str(file.parent) for file in files]
     wanted = st.query_params.get("report", "")
     chosen = st.multiselect(
-        "Benchmarks", names, default=[wanted if wanted in names else names[0]], max_selections=4
+        "Benchmarks",
+        names,
+        default=[wanted if wanted in names else names[0]],
+        max_selections=4,
+        format_func=lambda name: f"{Path(name).name} ({Path(name).parent})",
     )
     reports: list[tuple[str, CategoryReport]] = []
     for name in chosen:
@@ -92,9 +102,24 @@ def _summary(reports: list[tuple[str, CategoryReport]], *, many: bool) -> None:
 
 def _curves(reports: list[CategoryReport]) -> None:
     left, right = st.columns(2, gap="large")
-    left.image(to_svg(roc_figure(reports[:8])), width="stretch")
-    right.image(to_svg(pr_figure(reports[:8])), width="stretch")
+    shipped = [(r.false_reject.value, r.recall.value) for r in reports]
+    with left:
+        st.altair_chart(charts.curves(_points(reports, roc_points), _ROC, shipped))
+    with right:
+        st.altair_chart(charts.curves(_points(reports, pr_points), _PR))
     st.caption("Rings mark the shipped thresholds.")
+
+
+def _points(reports: list[CategoryReport], curve: Curve) -> dict[str, tuple[Float64, Float64]]:
+    found = {}
+    for report in reports[:_CURVES]:
+        labels = [image.defective for image in report.images]
+        found[_name(report)] = curve(labels, [image.score for image in report.images])
+    return found
+
+
+def _name(report: CategoryReport) -> str:
+    return f"{report.category}, {report.backbone}"
 
 
 def _one(opened: Desk, reports: list[tuple[str, CategoryReport]]) -> None:

@@ -85,11 +85,12 @@ def _facts(opened: Desk, key: Key, image: LibraryImage) -> None:
         "verdict": "-" if image.score is None else calibration.verdict(image.score),
         **image.fields,
         "size": f"{image.width} x {image.height}",
+        "added": image.added_at,
         "file": image.path,
         "id": image.image_id,
     }
     st.dataframe(
-        [{"": name, " ": value} for name, value in facts.items()],
+        [{"of this image": name, "": value} for name, value in facts.items()],
         hide_index=True,
         height="content",
     )
@@ -127,7 +128,7 @@ def _images(opened: Desk, key: Key, entry: CatalogEntry) -> None:
 
 
 def _filtered(opened: Desk, key: Key, entry: CatalogEntry) -> list[LibraryImage]:
-    """The images that pass the filters, newest knowledge last; in a stable order."""
+    """The images that pass the filters, by path."""
     images = sorted(opened.library(key).values(), key=lambda i: (i.path, i.image_id))
     calibration = Calibration.from_payload(entry.calibration)
     with st.container(horizontal=True):
@@ -138,6 +139,7 @@ def _filtered(opened: Desk, key: Key, entry: CatalogEntry) -> list[LibraryImage]
             "Role", ["all", "bank", "calibration", "test", "quarantined"], width=160
         )
         verdict = st.selectbox("Verdict", ["all", "ok", "review", "reject"], width=130)
+        since = st.date_input("Added since", None, width=150)
         text = st.text_input("File name or field", placeholder="line=3", width=220)
     tests: list[Callable[[LibraryImage], bool]] = []
     if label != "all":
@@ -150,6 +152,8 @@ def _filtered(opened: Desk, key: Key, entry: CatalogEntry) -> list[LibraryImage]
         tests.append(lambda i: i.split == role)
     if verdict != "all":
         tests.append(lambda i: i.score is not None and calibration.verdict(i.score) == verdict)
+    if since:
+        tests.append(lambda i: i.added_at >= since.isoformat())
     name, equals, value = text.partition("=")
     if equals:
         tests.append(lambda i: i.fields.get(name.strip()) == value.strip())

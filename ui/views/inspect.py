@@ -22,6 +22,10 @@ from ui.widgets import Card, gallery, viewer
 _TAKEN = "taken"
 """In the session: paths of the images that were brought in, in their order."""
 _MOST_REPLAYED = 60
+_TEACHING = (
+    ("normal", "This is fine", ":material/check:"),
+    ("defective", "This is a defect", ":material/label:"),
+)
 
 
 def show() -> None:
@@ -262,44 +266,58 @@ def _category_hint(opened: Desk, key: Key, path: Path) -> None:
 
 
 def _teach(opened: Desk, key: Key, prediction: Prediction) -> None:
-    with st.container(horizontal=True):
-        if st.button("This is fine", icon=":material/check:"):
-            _confirm_fine(opened, key, prediction.path)
-        if st.button("This is a defect", icon=":material/label:"):
-            _confirm_defect(opened, key, prediction.path)
-
-
-@st.dialog("Teach that this is fine", width="medium")
-def _confirm_fine(opened: Desk, key: Key, path: Path) -> None:
-    others = [Path(i.path) for i in opened.library(key).values() if i.label == "defective"]
-    asked = [p for p in others if opened.served(p)][:_MOST_REPLAYED]
-    asked += [Path(p) for p in _taken() if p != str(path) and opened.served(p)][:_MOST_REPLAYED]
-    try:
-        with st.spinner("Replaying past verdicts…"):
-            replay = opened.replay(key, path, asked)
-    except VecspectError as error:
-        st.error(plain(str(error)))
+    path = prediction.path
+    if known := opened.known(key, path):
+        st.page_link(
+            page("library"),
+            label=f"The library has this image, as {plain(known.defect_type or known.label)}",
+            icon=":material/photo_library:",
+            query_params={"category": key.category, "image": known.image_id},
+        )
         return
-    parts.replay_summary(replay, len(asked))
-    if st.button("Teach", type="primary"):
-        before = opened.entry(key).revision
-        if attempt(lambda: changed(key, before, opened.teach(key, [path], "normal"))):
-            st.rerun()
+    with st.container(horizontal=True):
+        for label, said, icon in _TEACHING:
+            if st.button(said, icon=icon):
+                st.session_state["teaching"] = (label, path, prediction.revision)
+    label, asked, revision = st.session_state.get("teaching", ("", None, 0))
+    if (asked, revision) != (path, prediction.revision):
+        return
+    with st.container(border=True):
+        kind = ""
+        if label == "normal":
+            _show_replay(opened, key, prediction)
+        else:
+            kind = parts.defect_type_input(opened, key)
+            st.markdown(
+                "It joins the library with what deviates in it. Scores and verdicts stay as they "
+                "are; later images are told that they resemble it."
+            )
+        with st.container(horizontal=True):
+            taught = st.button("Teach", type="primary")
+            cancelled = st.button("Cancel", type="tertiary")
+    if cancelled or (
+        taught and attempt(lambda: changed(key, revision, opened.teach(key, [path], label, kind)))
+    ):
+        del st.session_state["teaching"]
+        st.rerun()
 
 
-@st.dialog("Teach that this is a defect", width="medium")
-def _confirm_defect(opened: Desk, key: Key, path: Path) -> None:
-    kind = parts.defect_type_input(opened, key)
-    st.markdown(
-        "It joins the library with what deviates in it. Scores and verdicts stay as they are; "
-        "later images are told that they resemble it."
-    )
-    if st.button("Teach", type="primary"):
-        before = opened.entry(key).revision
-        if attempt(
-            lambda: changed(key, before, opened.teach(key, [path], "defective", kind or ""))
-        ):
-            st.rerun()
+def _show_replay(opened: Desk, key: Key, prediction: Prediction) -> None:
+    """What would change; worked out once for an image and a revision."""
+    known = [i.path for i in opened.library(key).values() if i.label == "defective"]
+    asked = list(dict.fromkeys([*known[:_MOST_REPLAYED], *_taken()[:_MOST_REPLAYED]]))
+    others = [Path(p) for p in asked if p != str(prediction.path) and opened.served(p)]
+    place = (prediction.path, prediction.revision)
+    held = st.session_state.get("replay")
+    if held is None or held[0] != place:
+        try:
+            with st.spinner("Replaying past verdicts…"):
+                held = (place, opened.replay(key, prediction.path, others))
+        except VecspectError as error:
+            st.error(plain(str(error)))
+            return
+        st.session_state["replay"] = held
+    parts.replay_summary(held[1])
 
 
 def _similar(opened: Desk, key: Key, prediction: Prediction) -> None:
