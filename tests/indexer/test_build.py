@@ -204,7 +204,7 @@ def calm(dataset: Path, network: Backbone, tmp_path_factory: pytest.TempPathFact
 def killed_while_building(folder: Path, dataset: Path, moment: str) -> bool:
     process = subprocess.run(
         [sys.executable, __file__, folder, dataset, moment],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
         capture_output=True,
     )

@@ -366,7 +366,7 @@ def test_addition_killed_at_the_commit_is_whole_when_the_catalog_says_so(
 def killed(folder: Path, moment: str, paths: list[Path]) -> bool:
     process = subprocess.run(
         [sys.executable, __file__, folder, moment, *paths],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
         capture_output=True,
     )
