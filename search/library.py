@@ -56,8 +56,10 @@ class Neighbor:
     box: Box | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of ``vecspect similar --json``."""
-        return asdict(self) | {"box": self.box and self.box.as_list()}
+        """The JSON object of ``vecspect similar --json``; with a ``box`` by region only."""
+        told = asdict(self)
+        del told["box"]
+        return told if self.box is None else told | {"box": self.box.as_list()}
 
 
 def conditions(
