@@ -70,6 +70,12 @@ def small(opened: Desk, path: str) -> str:
         return ""
 
 
+def short(path: Path | str) -> str:
+    """A path as seen from where the app runs, if it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
+
+
 def not_served(path: str) -> str:
     """Why a file is not shown, and what helps."""
     folder = Path(path).parent

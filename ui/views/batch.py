@@ -149,7 +149,7 @@ def _row(opened: Desk, result: dict[str, Any]) -> dict[str, Any]:
             "score": None,
             "defect": result["error"],
             "file": path.name,
-            "folder": str(path.parent),
+            "folder": parts.short(path.parent),
         }
     seen = result["seen_before"] or {}
     return {
@@ -159,7 +159,7 @@ def _row(opened: Desk, result: dict[str, Any]) -> dict[str, Any]:
         "score": result["score"],
         "defect": seen.get("defect_type", ""),
         "file": path.name,
-        "folder": str(path.parent),
+        "folder": parts.short(path.parent),
     }
 
 

@@ -86,7 +86,7 @@ def _facts(opened: Desk, key: Key, image: LibraryImage) -> None:
         **image.fields,
         "size": f"{image.width} x {image.height}",
         "added": image.added_at,
-        "file": image.path,
+        "file": parts.short(image.path),
         "id": image.image_id,
     }
     st.dataframe(

@@ -42,7 +42,7 @@ def show() -> None:
         names,
         default=[wanted if wanted in names else names[0]],
         max_selections=4,
-        format_func=lambda name: f"{Path(name).name} ({Path(name).parent})",
+        format_func=parts.short,
     )
     reports: list[tuple[str, CategoryReport]] = []
     for name in chosen:
@@ -80,7 +80,7 @@ def _read(file: Path) -> BenchmarkResult:
 def _summary(reports: list[tuple[str, CategoryReport]], *, many: bool) -> None:
     rows = [
         {
-            **({"benchmark": Path(name).name} if many else {}),
+            **({"benchmark": parts.short(name)} if many else {}),
             "category": report.category,
             "backbone": report.backbone,
             "image AUROC": report.image_auroc,
@@ -123,7 +123,7 @@ def _name(report: CategoryReport) -> str:
 
 
 def _one(opened: Desk, reports: list[tuple[str, CategoryReport]]) -> None:
-    names = [f"{r.category} · {r.backbone} · {Path(name).name}" for name, r in reports]
+    names = [f"{r.category} · {r.backbone} · {parts.short(name)}" for name, r in reports]
     chosen = st.selectbox("Look closer at", names)
     report = reports[names.index(chosen)][1]
     left, right = st.columns([2, 3], gap="large")
@@ -176,7 +176,7 @@ def _pages(folders: list[Path]) -> None:
         if not page.is_file():
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(plain(str(page)))
+            st.markdown(plain(parts.short(page)))
             st.download_button(
                 "Download the report",
                 page.read_bytes,

@@ -28,7 +28,7 @@ def show() -> None:
     """The page."""
     opened = desk()
     st.title("System")
-    st.markdown(f"Store {plain(opened.store.location)}")
+    st.markdown(f"Store {plain(parts.short(opened.store.location))}")
     entries = opened.entries()
     undo_bar(opened)
     _categories(entries)
