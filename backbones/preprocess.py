@@ -71,6 +71,21 @@ class Geometry:
         row = bisect.bisect_right(tops, y) - 1
         return max(row, 0), max(col, 0)
 
+    def cells_in(self, box: Box) -> list[tuple[int, int]]:
+        """(row, col) of the cells that overlap ``box``, row by row; the nearest where none does."""
+        rows = self._overlapping(box.y, box.height, self.rows, self.height)
+        cols = self._overlapping(box.x, box.width, self.cols, self.width)
+        row, col = self.cell_at(box.x + box.width / 2, box.y + box.height / 2)
+        return [(r, c) for r in rows or [row] for c in cols or [col]]
+
+    def _overlapping(self, start: int, size: int, cells: int, length: int) -> list[int]:
+        edges = [self._edge(cell, cells, length) for cell in range(cells)]
+        return [
+            cell
+            for cell, (first, after) in enumerate(edges)
+            if first < start + size and start < max(after, first + 1)
+        ]
+
     def _edge(self, cell: int, cells: int, length: int) -> tuple[int, int]:
         """First pixel of a cell along one side, and of the next one."""
         covered = self.input_size - 2 * self.inset

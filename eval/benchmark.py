@@ -56,6 +56,21 @@ class BenchmarkSettings:
     crop: int | None = None
     padding: bool | None = None
 
+    def load(
+        self, name: str, weights: Mapping[str, Path] | None, records: Sequence[ImageRecord]
+    ) -> Backbone:
+        """The backbone for a data set, from its file among ``weights`` by name if it has one."""
+        return load_backbone(
+            name,
+            weights=(weights or {}).get(name),
+            precision=self.precision,
+            device=self.device,
+            input_size=self.input_size,
+            crop=self.crop,
+            padding=self.padding,
+            images=normal_images(records),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -148,16 +163,7 @@ def run_benchmark(
         for dataset in datasets:
             records = read_dataset(dataset)
             category = dataset.resolve().stem
-            backbone = load_backbone(
-                name,
-                weights=(weights or {}).get(name),
-                precision=settings.precision,
-                device=settings.device,
-                input_size=settings.input_size,
-                crop=settings.crop,
-                padding=settings.padding,
-                images=normal_images(records),
-            )
+            backbone = settings.load(name, weights, records)
             with (
                 tempfile.TemporaryDirectory(prefix="vecspect-") as folder,
                 open_store(folder) as store,
@@ -240,14 +246,16 @@ def _pixel_metrics(scored: Sequence[_Scored]) -> PixelMetrics | None:
     metrics = PixelMetrics()
     for record, prediction, _ in scored:
         if record.mask or record.label == "normal":
-            metrics.update(prediction.anomaly_map(), _mask(record, prediction))
+            mask = read_mask(record, prediction.width, prediction.height)
+            metrics.update(prediction.anomaly_map(), mask)
     return metrics
 
 
-def _mask(record: ImageRecord, prediction: Prediction) -> NDArray[np.bool_]:
-    size = (prediction.width, prediction.height)
+def read_mask(record: ImageRecord, width: int, height: int) -> NDArray[np.bool_]:
+    """(height, width) where the record's mask marks a defect; nowhere without a mask."""
+    size = (width, height)
     if record.mask is None:
-        return np.zeros(size[::-1], dtype=np.bool_)
+        return np.zeros((height, width), dtype=np.bool_)
     try:
         with Image.open(record.mask) as file:
             mask = file.convert("L")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
+from backbones.images import load_image
 from backbones.pipeline import ImageFeatures, embed_files
-from backbones.registry import load_backbone
-from eval.benchmark import named_stages
+from backbones.preprocess import Box
+from eval.benchmark import BenchmarkSettings, named_stages, read_mask
 from eval.proposals import ProposalFigures, proposal_figures, proposals_table
-from indexer.build import Progress
+from indexer.build import Progress, build_index
 from indexer.coreset import greedy_k_center, project
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
+from indexer.store import open_store
+from search.calibration import ConformalCalibrator
+from search.inspector import Inspector
 from search.knn import ExactIndex
 from search.library import By
 from search.scoring import patch_distances
@@ -82,7 +87,16 @@ def retrieval_figures(
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :-1]
     labels = np.asarray(kinds)
     same = labels[order] == labels[:, None]
-    same = same[same.any(axis=1) & ((labels == only) | (only is None))]
+    return ranking_figures(same[(labels == only) | (only is None)])
+
+
+def ranking_figures(same: NDArray[np.bool_]) -> RetrievalFigures:
+    """Of (Q, N): whether what the Nth place of a query's ranking holds is of the query's kind.
+
+    Raises:
+        ValueError: no query has another image of its kind.
+    """
+    same = same[same.any(axis=1)]
     if not len(same):
         raise ValueError("no query has another image of its kind")
     rank = np.arange(1, same.shape[1] + 1)
@@ -105,21 +119,22 @@ def run_retrieval(
     backbones: Sequence[str],
     *,
     weights: Mapping[str, Path] | None = None,
-    coreset: float = 0.1,
-    seed: int = 0,
+    settings: BenchmarkSettings | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[RetrievalRow]:
     """Leave one out over the images of each data set with each backbone.
 
     The memory bank is a coreset of all normal training images. A data set without normal images
-    (a folder per defect type) is searched by whole image only.
+    (a folder per defect type) is searched by whole image only. By region the query is the box
+    around a defective image's mask, and the library what `build_index` makes of the data set, so
+    some normal images are held out of its bank; a data set without masks is not searched so.
 
     Raises:
         DatasetError: a data set has no two images of one defect type, or an unreadable image.
     """
+    settings = settings or BenchmarkSettings()
     rows: list[RetrievalRow] = []
     for name in backbones:
-        backbone = load_backbone(name, weights=(weights or {}).get(name))
         for dataset in datasets:
             records = read_dataset(dataset, need_normal=False)
             category = dataset.resolve().stem
@@ -128,14 +143,20 @@ def run_retrieval(
             types = [kinds[i] for i in defective]
             if len(set(types)) == len(types):
                 raise DatasetError(f"{dataset} has no two images of one defect type.")
+            backbone = settings.load(name, weights, records)
             progress = named_stages(on_progress, f"{category}, {name}")
-            whole, defect = _embeddings(records, backbone, coreset, seed, progress)
+            whole, defect = _embeddings(
+                records, backbone, settings.coreset, settings.seed, progress
+            )
             found = retrieval_figures(whole[defective], types)
             rows.append(RetrievalRow(category, name, "defective", "whole", found))
             if defect is not None:
                 found = retrieval_figures(defect[defective], types)
                 proposals = proposal_figures(defect[defective], types)
                 rows.append(RetrievalRow(category, name, "defective", "defect", found, proposals))
+                if any(record.mask for record in records):
+                    found = _region_figures(records, category, backbone, settings, progress)
+                    rows.append(RetrievalRow(category, name, "defective", "region", found))
                 found = retrieval_figures(whole, kinds, only=NORMAL)
                 rows.append(RetrievalRow(category, name, "normal", "whole", found))
     return rows
@@ -186,6 +207,52 @@ def _embeddings(
             defect[i] = defect_embedding(features.patches, nearest, found.distances)
         on_progress("test images", done, len(tests))
     return whole, defect
+
+
+def _region_figures(
+    records: Sequence[ImageRecord],
+    category: str,
+    backbone: Backbone,
+    settings: BenchmarkSettings,
+    on_progress: Progress,
+) -> RetrievalFigures:
+    """Each masked defect asked of the other defective images of a library in a throw-away store."""
+    queries = [record for record in records if record.label == "defective" and record.mask]
+    with tempfile.TemporaryDirectory(prefix="vecspect-") as folder, open_store(folder) as store:
+        build_index(
+            records,
+            category=category,
+            backbone=backbone,
+            store=store,
+            calibrator=ConformalCalibrator(settings.alpha_reject, settings.alpha_review),
+            coreset=settings.coreset,
+            holdout=settings.holdout,
+            seed=settings.seed,
+            on_progress=on_progress,
+        )
+        inspector = Inspector(store, category, network=backbone)
+        same = []
+        for done, record in enumerate(queries, 1):
+            hits = inspector.similar(
+                record.path,
+                by="region",
+                box=mask_box(record),
+                label="defective",
+                top=len(records),
+            )
+            same.append([hit.defect_type == record.defect_type for hit in hits])
+            on_progress("regions", done, len(queries))
+    return ranking_figures(np.array(same))
+
+
+def mask_box(record: ImageRecord) -> Box:
+    """The box around all that a record's mask marks; DatasetError if that is nothing."""
+    image = load_image(record.path)
+    rows, cols = np.nonzero(read_mask(record, image.width, image.height))
+    if not len(rows):
+        raise DatasetError(f"{record.mask}: expected a mask that marks a defect, it marks nothing.")
+    top, left = int(rows.min()), int(cols.min())
+    return Box(left, top, int(cols.max()) + 1 - left, int(rows.max()) + 1 - top)
 
 
 def _features(

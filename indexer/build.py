@@ -17,12 +17,14 @@ from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from indexer.calibrator import Calibrator
 from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
+from indexer.deviating import keep_deviating
 from indexer.kept import keep
 from indexer.leave_one_out import LeaveOneOutBank, check_leave_one_out
 from indexer.looks import looks_of
 from indexer.plan import Item, all_unusable, build_key, plan
 from indexer.revise import commit, forget_before, undo_interrupted
 from indexer.schema import (
+    DEFECT_PATCHES,
     CatalogEntry,
     LibraryImage,
     MemoryBank,
@@ -42,6 +44,8 @@ from indexer.store import VectorStore
 Float32 = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called with stage name, done, total."""
+_Measure = Callable[[ImageFeatures], tuple[Float32, Float32 | None]]
+"""Patch distances (H, W) and what deviates, see `Calibrator.scorer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def build_index(
     key = build_key(items, backbone.fingerprint, settings)
     current = _current(store, category, backbone.spec.name)
     clock.stop("reading")
-    if current and current.build_key == key:
+    if current and current.build_key == key and _keeps_what_is_kept_now(current):
         undo_interrupted(store, current)
         forget_before(store, current)
         skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
@@ -124,13 +128,13 @@ def build_index(
         channels={},
         calibration={},
         settings=settings,
-        counts={},
+        counts={DEFECT_PATCHES: 0} if backbone.spec.level == "patch" else {},
         skipped=[],
         versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
         built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     create_collections(store, entry)
-    undo_interrupted(store, current or replace(entry, revision=0))
+    undo_interrupted(store, replace(entry, revision=revision - 1))
 
     undecoded: list[Skipped] = []
     if alone:
@@ -153,8 +157,8 @@ def build_index(
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
     measure = calibrator.scorer(store, entry, bank)
-    held_out, distances = _embed_scored(
-        items, entry, backbone, store, calibrator.score, measure, undecoded, on_progress
+    held_out, distances = _embed_calibration(
+        items, entry, backbone, store, calibrator, measure, undecoded, on_progress
     )
     if alone:
         distances = chosen.distances(calibrator, bank)
@@ -162,26 +166,31 @@ def build_index(
         raise all_unusable(items, "calibration", undecoded)
     if entry.spec.level == "patch":
         keep(store, entry, "distances", distances.items())
-        library_images = [im for im, _ in images] + [im for im, *_ in held_out]
-        paths = ((im.image_id, im.path) for im in library_images)
+        paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
         calibrating_paths = ((key, path) for key, path in paths if key in distances)
         keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
+    calibration = calibrator.calibrate(entry.spec, list(distances.values()))
+    entry = replace(entry, calibration=calibration)
+    entry, tested = _embed_tests(
+        items, entry, backbone, store, calibrator, measure, undecoded, on_progress
+    )
     skipped += undecoded
     entry = replace(
         entry,
         skipped=[[str(item.path), item.reason] for item in undecoded],
-        calibration=calibrator.calibrate(entry.spec, list(distances.values())),
         counts={
+            **entry.counts,
             "bank_images": len(images),
             "calibration_images": len(distances),
-            "test_images": sum(im.split == "test" for im, *_ in held_out),
+            "test_images": len(tested),
             "bank_patches": len(bank.vectors),
         },
     )
     clock.stop("calibration")
 
     on_progress("writing", 0, len(bank.vectors))
-    store.upsert(library, (image_point(entry, im, v, entry.built_at, d) for im, v, d in held_out))
+    joining = [*((im, v, None) for im, v in held_out), *tested]
+    store.upsert(library, (image_point(entry, im, v, entry.built_at, d) for im, v, d in joining))
     if len(bank.vectors):
         store.upsert(
             bank_collection(category, entry.backbone),
@@ -224,6 +233,11 @@ def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry |
     return next(
         (e for e in read_catalog(store) if (e.category, e.backbone) == (category, backbone)), None
     )
+
+
+def _keeps_what_is_kept_now(entry: CatalogEntry) -> bool:
+    """Whether learning anew from the same images would add nothing to search in."""
+    return entry.spec.level == "image" or DEFECT_PATCHES in entry.counts
 
 
 def _channel_statistics(
@@ -313,34 +327,58 @@ def _choose_bank(
     return MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32)), cells, radius
 
 
-def _embed_scored(
+def _embed_calibration(
     items: Sequence[Item],
     entry: CatalogEntry,
     backbone: Backbone,
     store: VectorStore,
-    score: Callable[[Float32], float],
-    measure: Callable[[ImageFeatures], tuple[Float32, Float32 | None]],
+    calibrator: Calibrator,
+    measure: _Measure,
     skipped: list[Skipped],
     on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32, Float32 | None]], dict[str, Float32]]:
-    """Library entries, with scores, of the images outside the bank, and the distances by image id.
+) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
+    """Library entries of the calibration images, and their patch distances by image id.
 
-    With the embedding of the whole and, of defective images, that of what deviates. Distances
-    are those of the calibration images, whose patches go to the store on the way.
+    Their patches go to the store on the way.
     """
-    chosen = [item for item in items if item.role != "bank"]
-    images: list[tuple[LibraryImage, Float32, Float32 | None]] = []
+    chosen = [item for item in items if item.role == "calibration"]
+    images: list[tuple[LibraryImage, Float32]] = []
     distances: dict[str, Float32] = {}
     for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress):
-        found, deviates = measure(features)
-        image = _library_image(item, features, entry, score(found))
-        defect = deviates if image.label == "defective" else None
-        images.append((image, features.image, defect))
-        if item.role == "calibration":
-            distances[image.image_id] = found
-            if entry.spec.level == "patch":
-                keep(store, entry, "patches", [(image.image_id, features.patches)])
+        found, _ = measure(features)
+        image = _library_image(item, features, entry, calibrator.score(found))
+        images.append((image, features.image))
+        distances[image.image_id] = found
+        if entry.spec.level == "patch":
+            keep(store, entry, "patches", [(image.image_id, features.patches)])
     return images, distances
+
+
+def _embed_tests(
+    items: Sequence[Item],
+    entry: CatalogEntry,
+    backbone: Backbone,
+    store: VectorStore,
+    calibrator: Calibrator,
+    measure: _Measure,
+    skipped: list[Skipped],
+    on_progress: Progress,
+) -> tuple[CatalogEntry, list[tuple[LibraryImage, Float32, Float32 | None]]]:
+    """Library entries of the test images, with the embedding of the whole and of what deviates.
+
+    The deviating patches of the defective ones go to the store on the way; the calibrated
+    ``entry`` comes back with their count.
+    """
+    chosen = [item for item in items if item.role == "test"]
+    images: list[tuple[LibraryImage, Float32, Float32 | None]] = []
+    for item, features in _embed(chosen, backbone, skipped, "library", on_progress):
+        found, deviates = measure(features)
+        image = _library_image(item, features, entry, calibrator.score(found))
+        defective = image.label == "defective"
+        if defective:
+            entry = keep_deviating(store, entry, image, features.patches, found, calibrator)
+        images.append((image, features.image, deviates if defective else None))
+    return entry, images
 
 
 def _embed(

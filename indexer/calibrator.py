@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +37,14 @@ class Calibrator(Protocol):
         The latter (D,) is None where nothing does, and of an image-level backbone.
         The bank's images lie in the store under the entry's revision; of an image-level backbone
         they are the bank, and ``bank`` is empty.
+        """
+
+    def deviating(
+        self, spec: BackboneSpec, distances: Float32, calibration: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """(K, 2) row and column of the patches of a defective image to keep, worst first.
+
+        By the image's patch distances (H, W) and what ``calibrate`` gave.
         """
 
     def score(self, distances: Float32) -> float:

@@ -27,6 +27,7 @@ from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.build import Progress
 from indexer.calibrator import Calibrator
+from indexer.deviating import end_deviating, keep_deviating
 from indexer.kept import keep
 from indexer.looks import looks_of
 from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
@@ -137,6 +138,8 @@ def add_images(
             score=None if distances is None else calibrator.score(distances),
         )
         after = counted(after, role, 1)
+        if distances is not None:
+            after = keep_deviating(store, after, image, found.patches, distances, calibrator)
         store.upsert(
             images_collection(entry.category, entry.backbone),
             [image_point(after, image, found.image, added_at, defect)],
@@ -234,6 +237,7 @@ def _leave(
         else:
             end(store, entry, images_collection(entry.category, entry.backbone), {"image_id": key})
             end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
+            after = end_deviating(store, entry, after, key)
         end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
         measured = ["distances", "synthetic distances", "looks"]
         end(store, entry, kept, {"image_id": key, "kind": measured})

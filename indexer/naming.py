@@ -15,6 +15,7 @@ from backbones.errors import ImageError
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.deviating import keep_deviating
 from indexer.living import Change, counted, following, known_images
 from indexer.revise import commit, rewrite_image, undo_interrupted
 from indexer.schema import (
@@ -28,6 +29,8 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore
 
+_Deviation = tuple[float, NDArray[np.float32] | None]
+"""Score of an image and (D,) what deviates in it."""
 _FIELD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -71,12 +74,12 @@ def label_images(
     changed = {key: image for key, image in changed.items() if image != images[key]}
     if not changed:
         return Change(entry, ())
-    embedded = {}
-    turned = [key for key in changed if changed[key].label != images[key].label]
-    if turned:
-        embedded = _deviations([images[key] for key in turned], store, entry, calibrator, backbone)
-    index_fields(store, entry, fields)
+    embedded: dict[str, _Deviation] = {}
+    turned = [images[key] for key in changed if changed[key].label != images[key].label]
     after = following(entry)
+    if turned:
+        after, embedded = _deviations(turned, store, entry, after, calibrator, backbone)
+    index_fields(store, entry, fields)
     for key, image in changed.items():
         score, defect = embedded.get(key, (image.score, None))
         if image.split != images[key].split:
@@ -110,10 +113,14 @@ def _deviations(
     images: Sequence[LibraryImage],
     store: VectorStore,
     entry: CatalogEntry,
+    after: CatalogEntry,
     calibrator: Calibrator,
     backbone: Callable[[], Backbone],
-) -> dict[str, tuple[float, NDArray[np.float32] | None]]:
-    """Score and what deviates, by image id, from the files the images came from."""
+) -> tuple[CatalogEntry, dict[str, _Deviation]]:
+    """Score and what deviates, by image id, from the files the images came from.
+
+    The deviating patches join the revision ``after``, which is returned.
+    """
     check_defects_kept(store, entry)
     for image in images:
         path = Path(image.path)
@@ -130,4 +137,5 @@ def _deviations(
             raise ImageError(f"{outcome.path}: {outcome.reason}")
         distances, defect = measure(outcome)
         found[image.image_id] = calibrator.score(distances), defect
-    return found
+        after = keep_deviating(store, after, image, outcome.patches, distances, calibrator)
+    return after, found

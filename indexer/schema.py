@@ -41,6 +41,8 @@ CATALOG = "catalog"
 FOREVER = 2**31 - 1
 """``until`` of a point that no revision has ended."""
 PATCH, WHOLE, DEFECT = "patch", "whole", "defect"
+DEFECT_PATCHES = "defect_patches"
+"""Among the counts of every patch-level category that keeps patches of its defective images."""
 USER = "user_"
 """Before the name of a user field in a payload: no such field can hide one of vecspect's."""
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
@@ -121,7 +123,7 @@ class LibraryImage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """The normal patches kept for a category.
+    """The normal patches kept for a category; or, by `read_defect_patches`, those of defects.
 
     Attributes:
         vectors: (M, D) float32.
@@ -162,6 +164,11 @@ def images_collection(category: str, backbone: str) -> str:
     return f"{category}--{_as_part(backbone)}--images"
 
 
+def defects_collection(category: str, backbone: str) -> str:
+    """Collection of the deviating patches of defective images, see `indexer.deviating`."""
+    return f"{category}--{_as_part(backbone)}--defects"
+
+
 def patches_collection(category: str, backbone: str) -> str:
     """Collection of what recalibrates without image files, see `indexer.kept`."""
     return f"{category}--{_as_part(backbone)}--patches"
@@ -183,7 +190,10 @@ def collections_of(entry: CatalogEntry) -> list[str]:
     shared = [images_collection(*names), history_collection(*names)]
     if entry.spec.level == "image":
         return shared
-    return [bank_collection(*names), patches_collection(*names), *shared]
+    patches = [bank_collection(*names), patches_collection(*names)]
+    if DEFECT_PATCHES in entry.counts:
+        patches.append(defects_collection(*names))
+    return [*patches, *shared]
 
 
 def lifetime(entry: CatalogEntry) -> dict[str, int]:
@@ -207,7 +217,7 @@ def image_id(category: str, backbone: str, sha256: str) -> str:
 def patch_point(
     entry: CatalogEntry, image: LibraryImage, row: int, col: int, vector: Float32
 ) -> Point:
-    """One memory-bank patch; ``vector`` (D,)."""
+    """One patch of the memory bank or of a defect; ``vector`` (D,)."""
     return Point(
         id=_uuid(image.image_id, entry.revision, row, col),
         vectors={PATCH: vector},
@@ -248,11 +258,12 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
     names, dim = (entry.category, entry.backbone), entry.spec.dim
     life: dict[str, PayloadIndex] = {"since": "integer", "until": "integer"}
     if entry.spec.level == "patch":
-        store.create_collection(
-            bank_collection(*names),
-            {PATCH: VectorParams(dim, "euclid", indexed=False)},
-            {"image_id": "keyword", **life},
-        )
+        for patches in (bank_collection(*names), defects_collection(*names)):
+            store.create_collection(
+                patches,
+                {PATCH: VectorParams(dim, "euclid", indexed=False)},
+                {"image_id": "keyword", **life},
+            )
         store.create_collection(
             patches_collection(*names), {}, {"image_id": "keyword", "kind": "keyword", **life}
         )
@@ -269,16 +280,31 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
 
 def check_defects_kept(store: VectorStore, entry: CatalogEntry) -> None:
     """CategoryError unless the library keeps what deviates in its defective images."""
-    if entry.spec.level == "image":
-        raise CategoryError(
-            f"'{entry.backbone}' gives one embedding an image, so '{entry.category}' cannot be "
-            "searched by defect. Search by whole image, or learn it with a patch network."
-        )
+    _check_searched_by(entry, "defect")
     if DEFECT not in store.vector_params(images_collection(entry.category, entry.backbone)):
         raise CategoryError(
             f"the library of '{entry.category}' was written before vecspect kept what deviates in "
             "its defective images. Learn it again in a new store: vecspect index DATASET "
             f"--category {entry.category} --store NEW"
+        )
+
+
+def check_defect_patches_kept(entry: CatalogEntry) -> None:
+    """CategoryError unless the library keeps patches of its defective images."""
+    _check_searched_by(entry, "region")
+    if DEFECT_PATCHES not in entry.counts:
+        raise CategoryError(
+            f"the library of '{entry.category}' was written before vecspect kept the patches of "
+            "its defective images. Learn it again: vecspect index DATASET "
+            f"--category {entry.category}"
+        )
+
+
+def _check_searched_by(entry: CatalogEntry, by: str) -> None:
+    if entry.spec.level == "image":
+        raise CategoryError(
+            f"'{entry.backbone}' gives one embedding an image, so '{entry.category}' cannot be "
+            f"searched by {by}. Search by whole image, or learn it with a patch network."
         )
 
 
@@ -364,12 +390,21 @@ def find_entry(store: VectorStore, category: str, backbone: str | None = None) -
 
 def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
     """The memory bank of the entry's revision, in the order of the points' ids."""
-    _, vectors, payloads = read_matrix(
-        store,
-        bank_collection(entry.category, entry.backbone),
-        PATCH,
-        where=visible(entry),
-    )
+    return _read_patches(store, entry, bank_collection(entry.category, entry.backbone))
+
+
+def read_defect_patches(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
+    """The deviating patches of the revision's defective images, in the order of the points' ids.
+
+    Raises:
+        CategoryError: the library keeps none.
+    """
+    check_defect_patches_kept(entry)
+    return _read_patches(store, entry, defects_collection(entry.category, entry.backbone))
+
+
+def _read_patches(store: VectorStore, entry: CatalogEntry, collection: str) -> MemoryBank:
+    _, vectors, payloads = read_matrix(store, collection, PATCH, where=visible(entry))
     return MemoryBank(
         vectors=vectors,
         image_ids=np.array([p["image_id"] for p in payloads], dtype=np.str_),
@@ -377,9 +412,13 @@ def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
     )
 
 
-def read_images(store: VectorStore, entry: CatalogEntry) -> dict[str, LibraryImage]:
-    """The image library of the entry's revision, by image id."""
-    points = store.scroll(images_collection(entry.category, entry.backbone), where=visible(entry))
+def read_images(
+    store: VectorStore, entry: CatalogEntry, where: Where | None = None
+) -> dict[str, LibraryImage]:
+    """The image library of the entry's revision, by image id; all of it, or what matches."""
+    points = store.scroll(
+        images_collection(entry.category, entry.backbone), {**visible(entry), **(where or {})}
+    )
     images = (library_image(point.payload) for point in points)
     return {image.image_id: image for image in images}
 

@@ -49,14 +49,29 @@ def worst_region(
     covered = input_size - 2 * inset
     row, col = np.unravel_index(int(distances.argmax()), distances.shape)
     centre = (
-        inset + int((row + 0.5) * covered / distances.shape[0]),
-        inset + int((col + 0.5) * covered / distances.shape[1]),
+        int(_centres(distances.shape[0], input_size, inset)[row]),
+        int(_centres(distances.shape[1], input_size, inset)[col]),
     )
     inner = values[inset : inset + covered, inset : inset + covered]
     level = min(float(values[centre]), (float(np.median(inner)) + float(values[centre])) / 2)
     labels, _ = ndimage.label(values >= level)
     rows, cols = ndimage.find_objects(labels)[labels[centre] - 1]
     return _original(rows, cols, input_size=input_size, width=width, height=height)
+
+
+def levels_at_cells(distances: Float32, *, input_size: int, inset: int = 0) -> Float32:
+    """(H, W) value of the anomaly map at the centre of each cell of the distances (H, W)."""
+    values = anomaly_map(
+        distances, input_size=input_size, width=input_size, height=input_size, inset=inset
+    )
+    rows, cols = (_centres(cells, input_size, inset) for cells in distances.shape)
+    return values[np.ix_(rows, cols)]
+
+
+def _centres(cells: int, input_size: int, inset: int) -> NDArray[np.int64]:
+    """The pixel, at the network's resolution, in the middle of each cell along one axis."""
+    steps = (np.arange(cells) + 0.5) * (input_size - 2 * inset) / cells
+    return inset + steps.astype(np.int64)
 
 
 def regions(

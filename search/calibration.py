@@ -42,7 +42,7 @@ from search.scoring import (
     neighbors_score,
     patch_distances,
 )
-from search.similar import deviation
+from search.similar import deviating_cells, deviation
 
 Float32 = NDArray[np.float32]
 Verdict = Literal["ok", "review", "reject"]
@@ -329,6 +329,17 @@ class ConformalCalibrator:
     def score(self, distances: Float32) -> float:
         """Image score of patch distances (H, W)."""
         return image_score(distances)
+
+    def deviating(
+        self, spec: BackboneSpec, distances: Float32, calibration: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """See `deviating_cells`, at the map threshold of a payload of ``calibrate``."""
+        return deviating_cells(
+            distances,
+            input_size=spec.input_size,
+            inset=spec.inset,
+            threshold=Calibration.from_payload(calibration).map_threshold,
+        )
 
     def leave_one_out(
         self,

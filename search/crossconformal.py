@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.schema import MemoryBank
-from search.knn import ExactIndex
+from search.knn import ExactIndex, nearest_of_few
 
 Float32 = NDArray[np.float32]
 
@@ -54,9 +54,4 @@ def _nearest(queries: Float32, vectors: Float32) -> Float32:
     """(Q,) float32 distance of each of (Q, D) to the nearest of a few (M, D), M >= 0."""
     if not len(vectors):
         return np.full(len(queries), np.inf, np.float32)
-    mean = vectors.mean(axis=0)
-    centred, near = vectors - mean, queries - mean
-    closeness = near @ centred.T - np.einsum("md,md->m", centred, centred) / 2
-    # the nearest is measured by its difference, free of the product's cancellation
-    nearest = queries - vectors[closeness.argmax(axis=1)]
-    return np.asarray(np.sqrt(np.einsum("qd,qd->q", nearest, nearest)), np.float32)
+    return nearest_of_few(queries, vectors).distances

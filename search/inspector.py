@@ -25,10 +25,12 @@ from indexer.schema import (
     CategoryError,
     LibraryImage,
     MemoryBank,
+    check_defect_patches_kept,
     check_defects_kept,
     find_entry,
     is_current,
     read_bank,
+    read_defect_patches,
     read_images,
     with_channels,
 )
@@ -36,7 +38,8 @@ from indexer.store import VectorStore
 from search.anomaly_map import anomaly_map, overlay, panels, worst_region
 from search.calibration import Calibration, Verdict
 from search.knn import ExactIndex
-from search.library import By, Neighbor, neighbors, read_proposer
+from search.library import By, Neighbor, conditions, neighbors, read_proposer
+from search.region import PatchesByImage, region_neighbors
 from search.scoring import (
     PatchDistances,
     image_score,
@@ -197,7 +200,7 @@ class Inspector:
         self.entry = entry
         self.calibration = Calibration.from_payload(entry.calibration)
         self._backbone = with_channels(self._network, entry)
-        for kept in ("bank", "index", "_images", "_proposer"):
+        for kept in ("bank", "index", "_images", "_proposer", "_patches_by_image"):
             self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
@@ -227,6 +230,7 @@ class Inspector:
         *,
         top: int = 5,
         by: By = "whole",
+        box: Box | None = None,
         label: str | None = None,
         defect_type: str | None = None,
         where: Mapping[str, str] | None = None,
@@ -236,21 +240,37 @@ class Inspector:
 
         Args:
             by: ``whole`` compares image embeddings, ``defect`` what deviates from normal, among
-                the defective images.
+                the defective images, ``region`` the patches in ``box``, see `search.region`.
+            box: in pixels of the upright image; by region, and then only.
             where: user fields that must have these values.
-            across_categories: also search the other categories learnt with the same network.
+            across_categories: also search the other categories learnt with the same network; not
+                by region.
 
         Raises:
-            CategoryError: by defect, and a library keeps nothing to compare.
-            ImageError: the image cannot be read, or by defect nothing deviates in it.
+            CategoryError: by defect or region, and a library keeps nothing to compare.
+            ImageError: the image cannot be read, by defect nothing deviates in it, or the box
+                lies outside it.
         """
+        if (by == "region") != (box is not None) or (box and across_categories):
+            raise ValueError("expected a box by region, in one category, and no box otherwise")
         self.refresh()
         path = Path(image)
         if by == "defect":
             check_defects_kept(self.store, self.entry)
+        elif by == "region":
+            check_defect_patches_kept(self.entry)
         (features,) = embed_files(self._backbone, [path])
         if isinstance(features, Skipped):
             raise ImageError(f"{path}: {features.reason}")
+        wanted = conditions(
+            without=sha256_of(path), label=label, defect_type=defect_type, where=where or {}
+        )
+        if by == "region":
+            assert box
+            kept = self._patches_by_image
+            return region_neighbors(
+                self.store, self.entry, features, box, kept, top=top, where=wanted
+            )
         embedding = features.image
         if by == "defect":
             found = patch_distances(features.patches, self.index)
@@ -266,10 +286,7 @@ class Inspector:
             embedding,
             by=by,
             top=top,
-            without=sha256_of(path),
-            label=label,
-            defect_type=defect_type,
-            where=where or {},
+            where=wanted,
             across_categories=across_categories,
         )
 
@@ -347,6 +364,10 @@ class Inspector:
     @functools.cached_property
     def _images(self) -> dict[str, Any]:
         return dict(read_images(self.store, self.entry))
+
+    @functools.cached_property
+    def _patches_by_image(self) -> PatchesByImage:
+        return PatchesByImage(self.bank, read_defect_patches(self.store, self.entry))
 
     @functools.cached_property
     def _proposer(self) -> TypeProposer | None:

@@ -256,6 +256,21 @@ class _Search:
         return squared
 
 
+def nearest_of_few(queries: Float32, vectors: Float32) -> Nearest:
+    """Nearest of a few vectors (M, D), M >= 1, for each of ``queries`` (Q, D), by one product.
+
+    For banks too small to be worth an `ExactIndex`. What is nearest is told by the product, to
+    its rounding error; how near, by the difference.
+    """
+    mean = vectors.mean(axis=0)
+    centred = vectors - mean
+    closeness = (queries - mean) @ centred.T - np.einsum("md,md->m", centred, centred) / 2
+    indices = closeness.argmax(axis=1)
+    difference = queries - vectors[indices]
+    squared = np.einsum("qd,qd->q", difference, difference)
+    return Nearest(np.sqrt(squared, dtype=np.float32), indices)
+
+
 @functools.cache
 def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_cores(), thread_name_prefix="knn")

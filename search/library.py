@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.preprocess import Box
 from indexer.schema import (
     DEFECT,
     USER,
@@ -22,13 +23,13 @@ from indexer.schema import (
     similar_images,
     visible,
 )
-from indexer.store import Not, VectorStore, read_matrix
+from indexer.store import Not, VectorStore, Where, read_matrix
 from search.calibration import Calibration, Verdict
 from search.seen_before import TypeProposer
 
 Float32 = NDArray[np.float32]
-By = Literal["whole", "defect"]
-_VECTOR = {"whole": WHOLE, "defect": DEFECT}
+By = Literal["whole", "defect", "region"]
+_VECTOR: dict[By, str] = {"whole": WHOLE, "defect": DEFECT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,11 @@ class Neighbor:
     """A library image near a query.
 
     Attributes:
-        distance: cosine distance of the embeddings compared.
+        distance: cosine distance of the embeddings compared; by region the mean Euclidean distance
+            from the region's patches to the nearest ones of the image.
         verdict: of its score at the levels of now; None for an image that was never scored.
         fields: what users say of it.
+        box: by region, around the patches that matched, in pixels of the upright image.
     """
 
     image_id: str
@@ -50,6 +53,35 @@ class Neighbor:
     distance: float
     verdict: Verdict | None
     fields: Mapping[str, str]
+    box: Box | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``vecspect similar --json``; with a ``box`` by region only."""
+        told = asdict(self)
+        del told["box"]
+        return told if self.box is None else told | {"box": self.box.as_list()}
+
+
+def conditions(
+    *,
+    without: str = "",
+    label: str | None = None,
+    defect_type: str | None = None,
+    where: Mapping[str, str],
+) -> Where:
+    """What a library image must be to be found.
+
+    Args:
+        without: sha256 of the image that is not to be found.
+        where: user fields that must have these values.
+    """
+    wanted: dict[str, Any] = {"sha256": Not(without)}
+    wanted |= {USER + name: value for name, value in where.items()}
+    if label is not None:
+        wanted["label"] = label
+    if defect_type is not None:
+        wanted["defect_type"] = defect_type
+    return wanted
 
 
 def neighbors(
@@ -57,30 +89,20 @@ def neighbors(
     entry: CatalogEntry,
     embedding: Float32,
     *,
-    by: By,
+    by: Literal["whole", "defect"],
     top: int,
-    without: str = "",
-    label: str | None = None,
-    defect_type: str | None = None,
-    where: Mapping[str, str],
+    where: Where,
     across_categories: bool = False,
 ) -> list[Neighbor]:
     """The library images nearest to ``embedding`` (D,), nearest first.
 
     Args:
-        without: sha256 of the image that is not to be found.
-        where: user fields that must have these values.
+        where: conditions on them, see `conditions`.
         across_categories: also search the categories learnt with the same network.
 
     Raises:
         CategoryError: by defect, and a library keeps nothing to compare.
     """
-    conditions: dict[str, Any] = {"sha256": Not(without)}
-    conditions |= {USER + name: value for name, value in where.items()}
-    if label is not None:
-        conditions["label"] = label
-    if defect_type is not None:
-        conditions["defect_type"] = defect_type
     entries = [entry]
     if across_categories:
         entries = [e for e in read_catalog(store) if e.fingerprint == entry.fingerprint]
@@ -88,11 +110,11 @@ def neighbors(
     for each in entries:
         if by == "defect":
             check_defects_kept(store, each)
-        hits = similar_images(store, each, embedding, top=top, where=conditions, using=_VECTOR[by])
+        hits = similar_images(store, each, embedding, top=top, where=where, using=_VECTOR[by])
         calibration = Calibration.from_payload(each.calibration)
         for hit in hits:
             image = library_image(hit.payload)
-            found.append(_neighbor(each.category, image, 1.0 - hit.score, calibration))
+            found.append(neighbor_of(each.category, image, 1.0 - hit.score, calibration))
     return sorted(found, key=lambda n: (n.distance, n.category, n.image_id))[:top]
 
 
@@ -125,9 +147,14 @@ def read_proposer(store: VectorStore, entry: CatalogEntry) -> TypeProposer | Non
     return TypeProposer(vectors, images)
 
 
-def _neighbor(
-    category: str, image: LibraryImage, distance: float, calibration: Calibration
+def neighbor_of(
+    category: str,
+    image: LibraryImage,
+    distance: float,
+    calibration: Calibration,
+    box: Box | None = None,
 ) -> Neighbor:
+    """A library image as a hit, with its verdict at the levels of now."""
     return Neighbor(
         image_id=image.image_id,
         category=category,
@@ -138,4 +165,5 @@ def _neighbor(
         distance=distance,
         verdict=None if image.score is None else calibration.verdict(image.score),
         fields=image.fields,
+        box=box,
     )

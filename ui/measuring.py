@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from ui.options import (
     settings_of,
     weights_by_name,
 )
+
+if TYPE_CHECKING:
+    from eval.benchmark import BenchmarkSettings
 
 
 def benchmark(
@@ -56,8 +59,9 @@ def benchmark(
 ) -> None:
     """Learn each data set with each backbone, score its test images, write a report.
 
-    With --retrieval, find for each defective image others of its type, leaving one out, and write
-    retrieval.md. The store in use is not touched.
+    With --retrieval, find for each defective image others of its type, leaving one out (as a whole,
+    by what deviates, and by the box around its mask if it has one), and write retrieval.md. The
+    store in use is not touched.
     """
     from eval.benchmark import BenchmarkSettings, run_benchmark
     from eval.report import write_report
@@ -77,8 +81,20 @@ def benchmark(
         padding=False if no_padding else None,
     )
     names, files = backbone or [settings.backbone], weights_by_name(weights or [])
+    measured = BenchmarkSettings(
+        coreset=settings.coreset,
+        holdout=settings.holdout,
+        seed=settings.seed,
+        alpha_reject=settings.alpha_reject,
+        alpha_review=settings.alpha_review,
+        precision=settings.precision,
+        device=settings.device,
+        input_size=settings.input_size,
+        crop=settings.crop,
+        padding=settings.padding,
+    )
     if retrieval:
-        _retrieval(datasets, names, files, out, settings.coreset, settings.seed)
+        _retrieval(datasets, names, files, out, measured)
         return
     skipped: list[Any] = []
     with progress_bars() as on_progress:
@@ -87,18 +103,7 @@ def benchmark(
             names,
             out=out,
             weights=files,
-            settings=BenchmarkSettings(
-                coreset=settings.coreset,
-                holdout=settings.holdout,
-                seed=settings.seed,
-                alpha_reject=settings.alpha_reject,
-                alpha_review=settings.alpha_review,
-                precision=settings.precision,
-                device=settings.device,
-                input_size=settings.input_size,
-                crop=settings.crop,
-                padding=settings.padding,
-            ),
+            settings=measured,
             brute_force=brute_force,
             on_progress=on_progress,
             on_skipped=skipped.append,
@@ -189,8 +194,7 @@ def _retrieval(
     backbones: list[str],
     weights: dict[str, Path],
     out: Path,
-    coreset: float,
-    seed: int,
+    settings: BenchmarkSettings,
 ) -> None:
     from eval.retrieval import retrieval_table, run_retrieval
     from ui.console import progress_bars, say
@@ -200,8 +204,7 @@ def _retrieval(
             datasets,
             backbones,
             weights=weights,
-            coreset=coreset,
-            seed=seed,
+            settings=settings,
             on_progress=on_progress,
         )
     text = retrieval_table(rows)

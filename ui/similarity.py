@@ -21,6 +21,7 @@ from ui.options import (
 )
 
 if TYPE_CHECKING:
+    from backbones.preprocess import Box
     from search.library import By
 
 
@@ -28,8 +29,16 @@ def similar(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The query image.")],
     category: Category,
     by: Annotated[
-        str, typer.Option(help="whole: the image; defect: what deviates, among defective images.")
+        str,
+        typer.Option(
+            help="whole: the image; defect: what deviates, among defective images; region: the "
+            "patches in --box."
+        ),
     ] = "whole",
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="By region, in pixels of the upright image."),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="normal or defective.")] = None,
     defect_type: Annotated[str | None, typer.Option(help="Only this defect type.")] = None,
     where: Annotated[
@@ -46,7 +55,12 @@ def similar(
     device: Device = None,
     store: Store = None,
 ) -> None:
-    """Show the library images most like IMAGE, as a whole or in what deviates."""
+    """Show the library images most like IMAGE: as a whole, in what deviates, or in a box.
+
+    By region, --box X,Y,W,H, each hit shows where it matched. Not every patch of the library is
+    kept: of defective images those that deviate; of normal ones those in the memory bank, so
+    normal images outside it are not found.
+    """
     from search.inspector import Inspector
     from ui.console import note, say, table
 
@@ -55,6 +69,13 @@ def similar(
             f"expected normal or defective, got '{label}'", param_hint="--label"
         )
     fields = _pairs(where or [], "--where")
+    asked, region = _by(by), _box(box)
+    if (asked == "region") != (region is not None):
+        raise typer.BadParameter("by region takes a box, and nothing else does", param_hint="--box")
+    if region and across_categories:
+        raise typer.BadParameter(
+            "by region searches one category", param_hint="--across-categories"
+        )
     settings = settings_of(store=store, device=device)
     with open_existing(settings) as opened:
         inspector = Inspector(
@@ -63,7 +84,8 @@ def similar(
         neighbors = inspector.similar(
             image,
             top=top,
-            by=_by(by),
+            by=asked,
+            box=region,
             label=label,
             defect_type=defect_type,
             where=fields,
@@ -71,7 +93,7 @@ def similar(
         )
     if as_json:
         for neighbor in neighbors:
-            say(json.dumps(asdict(neighbor)))
+            say(json.dumps(neighbor.to_dict()))
     elif neighbors:
         heads = ["distance", "label", "defect type", "verdict", "fields", "path"]
         rows = [
@@ -89,6 +111,10 @@ def similar(
             heads.insert(1, "category")
             for row, neighbor in zip(rows, neighbors, strict=True):
                 row.insert(1, neighbor.category)
+        if region:
+            heads.insert(1, "box")
+            for row, neighbor in zip(rows, neighbors, strict=True):
+                row.insert(1, ",".join(map(str, neighbor.box.as_list() if neighbor.box else [])))
         say(table(heads, rows))
     else:
         note("no image of the library matches these filters.")
@@ -189,7 +215,24 @@ def _by(name: str) -> By:
         return "whole"
     if name == "defect":
         return "defect"
-    raise typer.BadParameter(f"expected whole or defect, got '{name}'", param_hint="--by")
+    if name == "region":
+        return "region"
+    raise typer.BadParameter(f"expected whole, defect or region, got '{name}'", param_hint="--by")
+
+
+def _box(text: str | None) -> Box | None:
+    from backbones.preprocess import Box
+
+    if text is None:
+        return None
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected X,Y,W,H in whole pixels, for example 40,60,32,32, got '{text}'",
+            param_hint="--box",
+        ) from None
+    return Box(x, y, width, height)
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -44,6 +44,30 @@ def test_every_pixel_of_a_box_leads_back_to_its_cell(
     assert geometry.cell_at(x + 0.99, y + 0.99) == (row, col)
 
 
+@settings(deadline=None, max_examples=100)
+@given(geometries, st.data())
+def test_cells_in_a_box_are_those_whose_boxes_overlap_it(
+    geometry: Geometry, data: st.DataObject
+) -> None:
+    x = data.draw(st.integers(-5, geometry.width - 1))
+    y = data.draw(st.integers(-5, geometry.height - 1))
+    width, height = data.draw(st.integers(6, 40)), data.draw(st.integers(6, 40))
+    expected = []
+    for row in range(geometry.rows):
+        for col in range(geometry.cols):
+            cell = geometry.cell_box(row, col)
+            beside = cell.x >= x + width or cell.x + cell.width <= x
+            if not (beside or cell.y >= y + height or cell.y + cell.height <= y):
+                expected.append((row, col))
+    assert geometry.cells_in(Box(x, y, width, height)) == expected
+
+
+def test_box_in_the_border_that_no_cell_covers_has_the_nearest_cell() -> None:
+    geometry = Geometry(width=100, height=100, rows=4, cols=4, input_size=100, inset=10)
+    assert geometry.cells_in(Box(2, 45, 3, 3)) == [(1, 0)]
+    assert geometry.cells_in(Box(92, 95, 8, 5)) == [(3, 3)]
+
+
 def test_points_outside_the_image_belong_to_its_border_cells() -> None:
     geometry = Geometry(width=101, height=55, rows=4, cols=8)
     assert geometry.cell_at(-5, -5) == (0, 0)

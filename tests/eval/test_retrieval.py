@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from backbones.base import Backbone
-from eval import retrieval
-from eval.retrieval import retrieval_figures, retrieval_table, run_retrieval
-from indexer.dataset import DatasetError
+from backbones.preprocess import Box
+from eval import benchmark
+from eval.benchmark import BenchmarkSettings
+from eval.retrieval import mask_box, retrieval_figures, retrieval_table, run_retrieval
+from indexer.dataset import DatasetError, ImageRecord
 from indexer.synthetic import write_dataset
+from ui.cli import main
 
 
 @settings(deadline=None, max_examples=40)
@@ -61,21 +66,34 @@ def test_queries_can_be_of_one_kind_alone_and_need_another_of_it() -> None:
 
 @pytest.fixture
 def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "load_backbone", lambda name, *, weights: network)
+    monkeypatch.setattr(benchmark, "load_backbone", lambda name, **options: network)
 
 
 @pytest.mark.usefixtures("own_network")
-def test_data_set_is_searched_by_whole_image_and_by_defect(dataset: Path) -> None:
-    rows = run_retrieval([dataset], ["compact"], coreset=0.02)
+def test_data_set_is_searched_by_whole_image_by_defect_and_by_region(dataset: Path) -> None:
+    rows = run_retrieval([dataset], ["compact"], settings=BenchmarkSettings(coreset=0.02))
     assert [(row.queries, row.by, row.figures.queries) for row in rows] == [
         ("defective", "whole", 6),
         ("defective", "defect", 6),
+        ("defective", "region", 6),
         ("normal", "whole", 20),
     ]
     table = retrieval_table(rows).splitlines()
-    assert len(table) == 5 + 1 + 3
+    assert len(table) == 6 + 1 + 3
     assert table[-1].startswith("| grid | compact | 6 | ")
     assert table[3].startswith("| grid | compact | defective | defect | 6 | ")
+
+
+def test_box_of_a_mask_holds_all_it_marks_and_no_more(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "image.png")
+    marked = np.zeros((40, 60), np.uint8)
+    marked[5, 30] = marked[20:23, 8] = 255
+    Image.fromarray(marked).save(tmp_path / "mask.png")
+    record = ImageRecord(tmp_path / "image.png", "defective", "hole", "test", tmp_path / "mask.png")
+    assert mask_box(record) == Box(8, 5, 23, 18)
+    Image.fromarray(np.zeros_like(marked)).save(tmp_path / "mask.png")
+    with pytest.raises(DatasetError, match="marks nothing"):
+        mask_box(record)
 
 
 @pytest.mark.usefixtures("own_network")
@@ -94,3 +112,33 @@ def test_data_set_without_two_images_of_a_defect_type_is_refused(tmp_path: Path)
     data = write_dataset(tmp_path, "grid", train=2, test_normal=0, test_defective=1, size=96)
     with pytest.raises(DatasetError, match="no two images of one defect type"):
         run_retrieval([data], ["compact"])
+
+
+def test_network_is_loaded_as_the_settings_say(
+    network: Backbone, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> Backbone:
+        asked.update(options, name=name)
+        return network
+
+    monkeypatch.setattr(benchmark, "load_backbone", load)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    options = "--precision f32 --device cuda --input-size 192 --crop 160 --no-padding"
+    command = ["vecspect", "benchmark", str(dataset), "--retrieval", "--coreset", "0.02"]
+    command += ["--backbone", "compact", "--out", str(tmp_path), *options.split()]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert len(asked.pop("images")) == 16
+    assert asked == {
+        "name": "compact",
+        "weights": None,
+        "precision": "f32",
+        "device": "cuda",
+        "input_size": 192,
+        "crop": 160,
+        "padding": False,
+    }

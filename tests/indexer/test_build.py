@@ -31,11 +31,13 @@ from indexer.schema import (
     WHOLE,
     CategoryError,
     bank_collection,
+    defects_collection,
     find_entry,
     images_collection,
     patches_collection,
     read_bank,
     read_catalog,
+    read_defect_patches,
     read_images,
     visible,
 )
@@ -44,6 +46,7 @@ from search.calibration import CalibrationError, ConformalCalibrator
 
 ROOT = Path(__file__).parents[2]
 KEPT = patches_collection("grid", "compact")
+DEFECTS = defects_collection("grid", "compact")
 BANK, IMAGES = bank_collection("grid", "compact"), images_collection("grid", "compact")
 WRITES = ("create_collection", "delete_collection", "upsert", "delete", "set_payload", "flush")
 MOMENTS_BEFORE_THE_COMMIT = (
@@ -54,6 +57,7 @@ MOMENTS_BEFORE_THE_COMMIT = (
     f"upsert {BANK}",
     f"upsert {IMAGES}",
     f"upsert {KEPT}",
+    f"upsert {DEFECTS}",
 )
 MOMENT_OF_THE_COMMIT = f"flush {CATALOG}"
 
@@ -138,7 +142,7 @@ def learn(
 def state(store: VectorStore) -> dict[str, Any]:
     """All that a reader of the category gets, apart from the time it was built."""
     entry = find_entry(store, "grid")
-    bank = read_bank(store, entry)
+    bank, defects = read_bank(store, entry), read_defect_patches(store, entry)
     _, embeddings, _ = read_matrix(store, IMAGES, WHOLE, where=visible(entry))
     # the engine's JSON may lose the last bit of a double
     single = {n: np.float32(entry.calibration[n]).tolist() for n in ("scores", "peaks")}
@@ -153,6 +157,13 @@ def state(store: VectorStore) -> dict[str, Any]:
             for image_id, image in read_images(store, entry).items()
         },
         "image embeddings": embeddings.tobytes(),
+        # in an order of their own: ids of points that came back are new
+        "defects": sorted(
+            (str(key), *cell, vector.tobytes())
+            for key, cell, vector in zip(
+                defects.image_ids, defects.cells.tolist(), defects.vectors, strict=True
+            )
+        ),
     }
 
 
@@ -162,9 +173,10 @@ def contents(store: VectorStore) -> dict[str, Any]:
 
 
 def few(dataset: Path) -> list[ImageRecord]:
-    """Six images to learn from and three to test."""
+    """Six images to learn from and three to test, one of them defective."""
     records = read_dataset(dataset)
-    return [*[r for r in records if r.split == "train"][:6], *records[-3:]]
+    train, test = ([r for r in records if r.split == split] for split in ("train", "test"))
+    return [*train[:6], test[0], *test[-2:]]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from backbones.preprocess import Box
 from backbones.specs import find_spec
 from indexer.build import build_index
 from indexer.dataset import read_dataset
-from indexer.schema import find_entry, read_bank, read_images
+from indexer.schema import CategoryError, find_entry, read_bank, read_images
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector
@@ -152,6 +152,11 @@ def test_image_level_category_needs_no_bank_to_find_similar_images(
         other = embedding_of(by_id[neighbor.image_id].path)[None]
         expected = cosine_distances(embedding_of(str(query)), other)[0]
         assert neighbor.distance == pytest.approx(expected, abs=1e-5)
+
+
+def test_image_level_category_has_no_regions(image_level: Inspector, dataset: Path) -> None:
+    with pytest.raises(CategoryError, match="cannot be searched by region"):
+        image_level.similar(queries_of(dataset)[0], by="region", box=Box(0, 0, 9, 9))
 
 
 def test_channels_of_the_stored_patches_have_mean_0_and_deviation_1(pdn: Inspector) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.similar import Float32, defect_embedding
+from search.similar import Float32, defect_embedding, deviating_cells
 
 SIDE, DIM = 6, 8
 
@@ -53,3 +53,32 @@ def test_image_that_equals_its_nearest_patches_has_a_zero_embedding() -> None:
     part = normal_part(0)
     found = defect_embedding(part, part, np.zeros((SIDE, SIDE), np.float32))
     assert not found.any()
+
+
+def deviating(distances: Float32, threshold: float) -> list[tuple[int, int]]:
+    """Of cells of 8 pixels."""
+    found = deviating_cells(distances, input_size=8 * len(distances), inset=0, threshold=threshold)
+    return [(int(row), int(col)) for row, col in found]
+
+
+def test_patches_above_the_map_threshold_are_kept_the_worst_first() -> None:
+    distances = np.ones((32, 32), np.float32)
+    distances[10:18, 4:14] = 3
+    distances[12, 7] = 4
+    found = deviating(distances, threshold=2.0)
+    inside = {(row, col) for row in range(10, 18) for col in range(4, 14)}
+    assert found[0] == (12, 7)
+    assert set(found) <= inside
+    assert len(found) > len(inside) - 10, "the map is smooth: corners of the block may be below"
+
+
+def test_defect_that_the_map_misses_keeps_a_twentieth_of_its_patches_and_eight_at_least() -> None:
+    distances = np.random.default_rng(0).random((32, 32), np.float32)
+    assert len(deviating(distances, threshold=9)) == 51
+    assert len(deviating(distances[:6, :6], threshold=9)) == 8
+    assert len(deviating(distances[:2, :2], threshold=9)) == 4
+
+
+def test_part_that_is_wrong_all_over_keeps_an_eighth_of_its_patches() -> None:
+    distances = 5 + np.random.default_rng(0).random((32, 32), np.float32)
+    assert len(set(deviating(distances, threshold=2))) == 128

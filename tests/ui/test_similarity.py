@@ -61,6 +61,24 @@ def test_from_a_reject_to_a_named_group(vecspect: Vecspect, dataset: Path, tmp_p
     assert "line=7" in out
 
 
+def test_box_finds_where_library_images_look_alike(vecspect: Vecspect, dataset: Path) -> None:
+    defect = next(r.path for r in read_dataset(dataset) if r.label == "defective")
+    asked = ("similar", defect, "-c", "grid", "--by", "region", "--box", "10,20,30,24")
+    code, out, _ = vecspect(*asked, "--label", "defective", "--json", "--top", 50)
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert (code, len(hits)) == (0, 5)
+    assert {h["label"] for h in hits} == {"defective"}
+    assert [h["distance"] for h in hits] == sorted(h["distance"] for h in hits)
+    x, y, width, height = hits[0]["box"]
+    assert 0 <= x < x + width <= 128
+    assert 0 <= y < y + height <= 128
+    code, out, _ = vecspect(*asked, "--label", "defective", "--top", 1)
+    assert (code, out.split()[:2]) == (0, ["distance", "box"])
+    assert f"{x},{y},{width},{height}" in out
+    code, _, err = vecspect(*asked[:-1], "500,20,30,24")
+    assert (code, len(err.splitlines()), "overlaps its 128 x 128 pixels" in err) == (1, 1, True)
+
+
 def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_path: Path) -> None:
     defects = [r.path for r in read_dataset(dataset) if r.label == "defective"]
     out = vecspect("score", *defects, "-c", "grid", "--json", "--csv", tmp_path / "s.csv")[1]
@@ -86,5 +104,10 @@ def test_usage_errors_say_the_form(vecspect: Vecspect, dataset: Path) -> None:
     image = read_dataset(dataset)[-1].path
     assert vecspect("similar", image, "-c", "grid", "--by", "smell")[0] == 2
     assert vecspect("similar", image, "-c", "grid", "--where", "line")[0] == 2
+    assert vecspect("similar", image, "-c", "grid", "--by", "region")[0] == 2
+    assert vecspect("similar", image, "-c", "grid", "--box", "1,2,3,4")[0] == 2
+    region = ("similar", image, "-c", "grid", "--by", "region", "--box")
+    assert vecspect(*region, "1,2,3")[0] == 2
+    assert vecspect(*region, "1,2,3,4", "--across-categories")[0] == 2
     assert vecspect("label", "some-id", "-c", "grid")[0] == 2
     assert vecspect("add", image, "-c", "grid", "--defect-type", "hole")[0] == 2
