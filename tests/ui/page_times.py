@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
 import tempfile
@@ -13,7 +14,6 @@ import numpy as np
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 
 from backbones.registry import load_backbone
 from indexer.build import build_index
@@ -43,6 +43,7 @@ def main() -> None:
                     f"{what}: median {statistics.median(warm) * 1000:.0f} ms, largest "
                     f"{warm[-1] * 1000:.0f} ms (asked: {limit} ms)\n"
                 )
+                sys.stdout.flush()
 
 
 def _measured(browser: Browser, folder: Path) -> Iterator[tuple[str, int, list[float]]]:
@@ -52,8 +53,7 @@ def _measured(browser: Browser, folder: Path) -> Iterator[tuple[str, int, list[f
     yield "a page of the gallery, seen before", 500, [_turn(browser, "Back") for _ in range(TIMES)]
     browser.open("/calibration?category=grid")
     browser.see("Reject above")
-    thumb = browser.driver.find_element(By.CSS_SELECTOR, "[data-testid=stSlider] input")
-    yield "a step of the level slider", 200, [_step(browser, thumb) for _ in range(TIMES)]
+    yield "a step of the level slider", 200, [_step(browser, try_) for try_ in range(TIMES)]
     browser.open("/?category=grid")
     browser.see("Drop one or many images")
     new = sorted((folder / "new").iterdir())[:TIMES]
@@ -69,15 +69,18 @@ def _turn(browser: Browser, button: str) -> float:
     )
 
 
-def _step(browser: Browser, thumb: WebElement) -> float:
+def _step(browser: Browser, number: int) -> float:
+    find = functools.partial(browser.driver.find_element, By.CSS_SELECTOR)
+    thumb = browser.wait("slider", lambda: find("[data-testid=stSlider] input"))
+
     def shown() -> str:
         """What the fragment says of the levels; it is drawn anew with the chart."""
         return "".join(e.text for e in browser.driver.find_elements(By.CSS_SELECTOR, _TOLD))
 
     before = shown()
-    return _timed(
-        lambda: thumb.send_keys(Keys.ARROW_RIGHT * 40), lambda: shown() != before, browser
-    )
+    # to the other end, so that another calibration image is the threshold
+    key = Keys.HOME if number % 2 else Keys.END
+    return _timed(lambda: thumb.send_keys(key), lambda: shown() != before, browser)
 
 
 def _inspect(browser: Browser, path: Path) -> float:
