@@ -9,11 +9,12 @@ import streamlit as st
 
 from backbones.errors import ImageError
 from backbones.images import IMAGE_SUFFIXES
+from backbones.preprocess import Box
 from indexer.schema import LibraryImage
 from search.inspector import Prediction
 from search.replay import Replay
 from ui.desk import Desk, Key
-from ui.pictures import data_uri, thumbnail
+from ui.pictures import around, data_uri, thumbnail
 from ui.shell import plain
 from ui.uploads import MOST_FILES
 from ui.widgets import GLYPHS, Card
@@ -59,13 +60,16 @@ def library_card(opened: Desk, image: LibraryImage) -> Card:
     )
 
 
-def small(opened: Desk, path: str) -> str:
-    """Thumbnail as a data URI, empty where the file is gone or may not be shown."""
+def small(opened: Desk, path: str, box: Box | None = None) -> str:
+    """Thumbnail as a data URI, of the part around ``box`` if there is one.
+
+    Empty where the file is gone or may not be shown.
+    """
     served = opened.served(path)
     if served is None:
         return ""
     try:
-        return data_uri(thumbnail(served))
+        return data_uri(around(served, box) if box else thumbnail(served))
     except ImageError:
         return ""
 

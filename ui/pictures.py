@@ -81,16 +81,21 @@ def patch_pair(query: Path, normal: Path | None, evidence: Evidence) -> tuple[Im
     return tuple(pictures)
 
 
+def around(path: Path, box: Box) -> bytes:
+    """JPEG of the neighbourhood of ``box``, which is outlined; ImageError if it cannot be read."""
+    return _jpeg(_at_most(_around(path, box, beside=0.5), THUMBNAIL))
+
+
 def data_uri(picture: bytes) -> str:
     """A JPEG or PNG as text that a page can show."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-def _around(path: Path, box: Box) -> Image.Image:
-    """(360, 360) of the neighbourhood of ``box``; what lies outside the image is grey."""
+def _around(path: Path, box: Box, beside: float = _AROUND) -> Image.Image:
+    """(360, 360) of ``box`` and ``beside`` times its side; outside the image it is grey."""
     pixels = load_image(path).pixels
-    side = max(box.width, box.height) * (1 + 2 * _AROUND)
+    side = max(box.width, box.height) * (1 + 2 * beside)
     left = box.x + box.width / 2 - side / 2
     top = box.y + box.height / 2 - side / 2
     area = (left, top, left + side, top + side)

@@ -126,6 +126,14 @@ def test_teaching_that_an_image_is_fine_shows_the_replay_and_can_be_undone(
     assert back.counts == before.counts
 
 
+def test_inspect_finds_images_like_the_region_chosen(open_page: OpenPage, dataset: Path) -> None:
+    page = open_page("inspect", category="grid", image=str(defect(dataset)))
+    page.segmented_control[0].set_value("region").run()
+    assert not page.exception, page.exception
+    assert "written before" not in texts(page)
+    assert "The library has none" not in texts(page)
+
+
 def test_an_image_that_the_library_has_is_changed_there(open_page: OpenPage, dataset: Path) -> None:
     page = open_page("inspect", category="grid", image=str(defect(dataset)))
     assert not [b for b in page.button if b.label == "This is fine"]

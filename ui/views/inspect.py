@@ -22,6 +22,11 @@ from ui.widgets import Card, gallery, viewer
 _TAKEN = "taken"
 """In the session: paths of the images that were brought in, in their order."""
 _MOST_REPLAYED = 60
+_ALIKE: dict[By, str] = {
+    "defect": "what deviates",
+    "region": "the region chosen",
+    "whole": "the whole",
+}
 _TEACHING = (
     ("normal", "This is fine", ":material/check:"),
     ("defective", "This is a defect", ":material/label:"),
@@ -194,7 +199,8 @@ def _show_prediction(opened: Desk, key: Key, prediction: Prediction) -> None:
         _category_hint(opened, key, prediction.path)
     if not opened.copied:
         _teach(opened, key, prediction)
-    _similar(opened, key, prediction)
+    patch = opened.entry(key).spec.geometry(prediction.width, prediction.height).cell_box(*cell)
+    _similar(opened, key, prediction, _region(prediction, boxes, patch))
 
 
 def _patch(prediction: Prediction, boxes: list[Box]) -> tuple[int, int]:
@@ -207,6 +213,18 @@ def _patch(prediction: Prediction, boxes: list[Box]) -> tuple[int, int]:
         st.rerun()
     st.caption(plain(f"{prediction.path.name} · {prediction.width} x {prediction.height} pixels"))
     return cell
+
+
+def _region(prediction: Prediction, boxes: list[Box], patch: Box) -> Box:
+    """The region that the chosen patch lies in; beside all of them, the patches around it."""
+    x, y = patch.x + patch.width / 2, patch.y + patch.height / 2
+    for box in boxes:
+        if box.x <= x < box.x + box.width and box.y <= y < box.y + box.height:
+            return box
+    left, top = max(0, patch.x - patch.width), max(0, patch.y - patch.height)
+    right = min(prediction.width, patch.x + 2 * patch.width)
+    bottom = min(prediction.height, patch.y + 2 * patch.height)
+    return Box(left, top, right - left, bottom - top)
 
 
 def _evidence(opened: Desk, key: Key, prediction: Prediction, cell: tuple[int, int]) -> None:
@@ -320,18 +338,30 @@ def _show_replay(opened: Desk, key: Key, prediction: Prediction) -> None:
     parts.replay_summary(held[1])
 
 
-def _similar(opened: Desk, key: Key, prediction: Prediction) -> None:
+def _similar(opened: Desk, key: Key, prediction: Prediction, region: Box) -> None:
     st.subheader("Similar normal images")
     _neighbors(opened, key, prediction.path, "normal", "whole")
     st.subheader("Similar defects")
-    by: By = "whole" if prediction.distances.size == 1 else "defect"
-    _neighbors(opened, key, prediction.path, "defective", by)
+    by: By | None = "whole"
+    if prediction.distances.size > 1:
+        by = st.segmented_control(
+            "Alike in",
+            list(_ALIKE),
+            default="defect",
+            format_func=lambda name: _ALIKE[name],
+            label_visibility="collapsed",
+        )
+    if by:
+        box = region if by == "region" else None
+        _neighbors(opened, key, prediction.path, "defective", by, box)
 
 
-def _neighbors(opened: Desk, key: Key, path: Path, label: str, by: By) -> None:
+def _neighbors(
+    opened: Desk, key: Key, path: Path, label: str, by: By, box: Box | None = None
+) -> None:
     try:
         with opened.lock:
-            found = opened.inspector(key).similar(path, top=6, by=by, label=label)
+            found = opened.inspector(key).similar(path, top=6, by=by, label=label, box=box)
     except VecspectError as error:
         st.caption(plain(str(error)))
         return
@@ -350,7 +380,7 @@ def _neighbor_card(opened: Desk, neighbor: Neighbor) -> Card:
     lines = [f"distance {neighbor.distance:.3f}", fields]
     return Card(
         neighbor.image_id,
-        parts.small(opened, neighbor.path),
+        parts.small(opened, neighbor.path, neighbor.box),
         title,
         tuple(line for line in lines if line),
         neighbor.verdict or "",
