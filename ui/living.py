@@ -88,7 +88,7 @@ def calibrate(
         say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
     else:
         say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
-    say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    say(describe_levels(entry))
     if recall:
         say(recall_table(caught))
         recall_figure(caught).savefig(recall, dpi=110)
@@ -139,7 +139,10 @@ def add(
         note(f"left out {path}: the library has the same bytes")
     for skipped in change.skipped:
         note_skipped(skipped)
-    _tell(change, as_json)
+    remark = ""
+    if label == "normal" and change.images and not change.patches:
+        remark = "The memory bank did not grow: it covers them already, or they calibrate."
+    _tell(change, as_json, remark)
     if change.skipped:
         raise typer.Exit(FAILED)
 
@@ -280,7 +283,7 @@ def health(
         say(describe_health(found))
 
 
-def _tell(change: Change, as_json: bool) -> None:
+def _tell(change: Change, as_json: bool, remark: str = "") -> None:
     from ui.console import say
     from ui.output import describe_levels
 
@@ -299,8 +302,8 @@ def _tell(change: Change, as_json: bool) -> None:
         say(f"{name}: nothing changed, revision {entry.revision} stands.")
         return
     say(f"{name}: revision {entry.revision}, {entry.action}.")
-    if not change.patches and entry.action.startswith("added") and "normal" in entry.action:
-        say("The memory bank did not grow: it covers them already, or they calibrate.")
+    if remark:
+        say(remark)
     if change.uncovered:
         say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
-    say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    say(describe_levels(entry))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from indexer.build import BuildReport
+from indexer.living import JOINED, PICKED_OUT
+from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
@@ -41,9 +43,9 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
     )
 
 
-def describe_levels(payload: dict[str, Any], holdout: float) -> str:
+def describe_levels(entry: CatalogEntry) -> str:
     """The levels in force and, where n does not support 1 %, what that takes."""
-    calibration = Calibration.from_payload(payload)
+    calibration = Calibration.from_payload(entry.calibration)
     most = {"conformal": "at most "}.get(calibration.method, "about ")
     reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
     if calibration.method == "synthetic-f1":
@@ -53,7 +55,7 @@ def describe_levels(payload: dict[str, Any], holdout: float) -> str:
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
     )
     if calibration.method != "conformal":
-        line += f"\n{calibration.method}: {describe_bound(calibration)}."
+        line += f"\n{calibration.method}: {describe_bound(calibration, entry.counts)}."
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
         line += (
@@ -62,17 +64,26 @@ def describe_levels(payload: dict[str, Any], holdout: float) -> str:
         )
         if calibration.method == "conformal":
             line += (
-                f"(about {round(missing / holdout)} more normal images at --holdout {holdout:g})."
+                f"(about {round(missing / entry.settings['holdout'])} more normal images at "
+                f"--holdout {entry.settings['holdout']:g})."
             )
         else:
             line += "normal images."
     return line
 
 
-def describe_bound(calibration: Calibration) -> str:
-    """What is certain of the false-reject rate at a level alpha."""
+def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
+    """What is certain of the false-reject rate at a level alpha.
+
+    Args:
+        counts: of the category, which tell what has changed since it was learnt.
+    """
     if calibration.bound is None:
         return "no bound on the false-reject rate"
+    if counts.get(PICKED_OUT):
+        return "about alpha, no longer proven: images that calibrate were taken out by hand"
+    if counts.get(JOINED):
+        return "about alpha, 2 alpha no longer proven: images were added since it was learnt"
     if calibration.bound == 1:
         return "at most alpha, exactly"
     return f"at most {calibration.bound:g} alpha in the worst case"

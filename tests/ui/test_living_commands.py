@@ -88,6 +88,16 @@ def test_status_tells_method_number_smallest_level_and_bound(
     assert (code, "needs at least 99" in err) == (1, True)
 
 
+def test_status_says_when_the_bound_is_no_longer_proven(
+    vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    with open_store(str(tmp_path / "own")) as store:
+        images = read_images(store, find_entry(store, "grid"))
+    judge = next(key for key, image in images.items() if image.split == "calibration")
+    assert vecspect("quarantine", judge, "-c", "grid")[0] == 0
+    assert "no longer proven: images that calibrate were taken out" in status(vecspect)["bound"]
+
+
 def test_made_up_defects_set_a_threshold_and_estimate_recall_without_images_afterwards(
     vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
