@@ -25,7 +25,10 @@ from ui.options import (
 )
 
 if TYPE_CHECKING:
+    from backbones.base import Device as DeviceName
     from indexer.living import Change
+    from indexer.schema import CatalogEntry
+    from indexer.store import VectorStore
 
 
 def calibrate(
@@ -99,6 +102,10 @@ def add(
     category: Category,
     label: Annotated[str, typer.Option(help="normal or defective.")] = "normal",
     defect_type: Annotated[str, typer.Option(help="Of defective images, if known.")] = "",
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Only tell which verdicts normal images would change."),
+    ] = False,
     as_json: AsJson = False,
     backbone: BackboneName = None,
     weights: Weights = None,
@@ -121,9 +128,16 @@ def add(
         raise typer.BadParameter(
             "expected with --label defective alone", param_hint="--defect-type"
         )
+    if replay and label != "normal":
+        raise typer.BadParameter(
+            "defective images change no verdict, expected --label normal", param_hint="--replay"
+        )
     settings = settings_of(store=store, device=device)
     with open_existing(settings) as opened:
         entry = find_entry(opened, category, backbone)
+        if replay:
+            _replay(opened, entry, expand_paths(paths), weights, settings.device, as_json)
+            return
         with progress_bars() as on_progress:
             change = add_images(
                 expand_paths(paths),
@@ -281,6 +295,33 @@ def health(
         say(json.dumps({**asdict(found), "alarm": found.alarm}))
     else:
         say(describe_health(found))
+
+
+def _replay(
+    store: VectorStore,
+    entry: CatalogEntry,
+    paths: list[Path],
+    weights: Path | None,
+    device: DeviceName,
+    as_json: bool,
+) -> None:
+    """Tell what adding the files would do to the library images outside bank and calibration."""
+    from dataclasses import asdict
+
+    from indexer.schema import read_images
+    from search.inspector import Inspector
+    from search.replay import replay_additions
+    from ui.console import note_skipped, say
+    from ui.output import describe_replay
+
+    inspector = Inspector(
+        store, entry.category, backbone=entry.backbone, weights=weights, device=device
+    )
+    tests = [Path(i.path) for i in read_images(store, entry).values() if i.split == "test"]
+    found = replay_additions(inspector, paths, sorted(tests))
+    for skipped in found.unreadable:
+        note_skipped(skipped)
+    say(json.dumps(asdict(found), default=str) if as_json else describe_replay(found))
 
 
 def _tell(change: Change, as_json: bool, remark: str = "") -> None:

@@ -15,6 +15,7 @@ from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
 from search.inspector import Prediction
+from search.replay import Replay
 from ui.console import table
 
 CSV_COLUMNS = (
@@ -87,6 +88,24 @@ def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
     if calibration.bound == 1:
         return "at most alpha, exactly"
     return f"at most {calibration.bound:g} alpha in the worst case"
+
+
+def describe_replay(replay: Replay) -> str:
+    """What would change, and a table of the verdicts that would be others."""
+    calibrate = replay.roles.count("calibration")
+    line = (
+        f"{len(replay.roles)} images would join: {replay.patches} patches the memory bank, "
+        f"{calibrate} images the calibration. Reject above {replay.threshold:.4g} -> "
+        f"{replay.threshold_after:.4g}. {len(replay.changed)} of {len(replay.images)} verdicts "
+        "would change; nothing was written."
+    )
+    if not replay.changed:
+        return line
+    rows = [
+        [i.verdict, i.verdict_after, f"{i.score:.4g}", f"{i.score_after:.4g}", str(i.path)]
+        for i in replay.changed
+    ]
+    return line + "\n" + table(["now", "then", "score now", "score then", "path"], rows)
 
 
 def describe_suspects(suspects: Sequence[Suspect]) -> str:
