@@ -29,6 +29,7 @@ from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.deviating import end_deviating, keep_deviating
 from indexer.kept import keep
+from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
@@ -167,7 +168,8 @@ def add_images(
         after = counted(after, "patches", grown)
     word = "image" if len(joined) == 1 else "images"
     after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
-    after = recalibrated(store, after, calibrator) if normal else after
+    judged = recalibrated if normal else with_known_scores
+    after = judged(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(joined), grown, 0, tuple(known), tuple(skipped))
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
 from indexer.kept import Kind, read_kept
+from indexer.known import known_scores
 from indexer.living import check_patches, counted, role_of_next
 from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
-from indexer.schema import CatalogEntry, MemoryBank
+from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -73,7 +74,18 @@ def preview_additions(
                 np.minimum(found, calibrator.measurer(others)(image.patches), out=found)
             distances[f"new {number}"] = found
     calibration = calibration_of(entry, calibrator, distances, synthetic)
+    if calibrator.known_defects:
+        defects = read_defect_patches(store, entry).vectors
+        judges = dict(read_kept(store, entry, "patches"))
+        judges |= {f"new {number}": _as_kept(image.patches) for number, image in enumerate(images)}
+        patches = ((key, judges[key]) for key in distances)
+        calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
     return Preview(tuple(roles), growth.vectors, calibration)
+
+
+def _as_kept(patches: Float32) -> Float32:
+    """Rounded as `indexer.kept` rounds them, so that a replay says what the change will do."""
+    return patches.astype(np.float16).astype(np.float32)
 
 
 def _with_new(

@@ -14,6 +14,7 @@ from indexer.preview import preview_additions
 from search.calibration import Calibration, ConformalCalibrator, Verdict
 from search.inspector import Inspector
 from search.knn import ExactIndex
+from search.known_defects import KnownDefects, known_defect_score
 from search.scoring import image_score, patch_distances
 
 
@@ -77,6 +78,7 @@ def replay_additions(
     )
     before, after = inspector.calibration, Calibration.from_payload(preview.calibration)
     new = ExactIndex(preview.vectors) if len(preview.vectors) else None
+    defects = KnownDefects(inspector.store, entry) if before.known else None
     replayed: list[Replayed] = []
     for features in [*joining, *beside]:
         distances = patch_distances(features.patches, inspector.index).distances
@@ -84,13 +86,17 @@ def replay_additions(
         if new:
             lowered = np.minimum(distances, patch_distances(features.patches, new).distances)
         score, score_after = image_score(distances), image_score(lowered)
+        known = known_after = None
+        if defects and (nearest := defects.distances(features)):
+            known = known_defect_score(distances, nearest.distances)
+            known_after = known_defect_score(lowered, nearest.distances)
         replayed.append(
             Replayed(
                 features.path,
                 score,
-                before.verdict(score),
+                before.verdict(score, known),
                 score_after,
-                after.verdict(score_after),
+                after.verdict(score_after, known_after),
             )
         )
     return Replay(

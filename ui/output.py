@@ -22,7 +22,7 @@ CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
     "box_x", "box_y", "box_width", "box_height",
     "evidence_distance", "evidence_image_id", "evidence_path", "revision", "map",
-    "defect_type", "defect_type_confidence",
+    "defect_type", "defect_type_confidence", "known_defect_p_value",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def describe_levels(entry: CatalogEntry) -> str:
         f"reject above {calibration.threshold:.4g}: {reject}; review above "
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
     )
-    if calibration.method != "conformal":
+    if calibration.method != "conformal" or calibration.known_defects:
         line += f"\n{calibration.method}: {describe_bound(calibration, entry.counts)}."
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
@@ -85,9 +85,12 @@ def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
         return "about alpha, no longer proven: images that calibrate were taken out by hand"
     if counts.get(JOINED):
         return "about alpha, 2 alpha no longer proven: images were added since it was learnt"
-    if calibration.bound == 1:
-        return "at most alpha, exactly"
-    return f"at most {calibration.bound:g} alpha in the worst case"
+    bound = "at most alpha, exactly"
+    if calibration.bound > 1:
+        bound = f"at most {calibration.bound:g} alpha in the worst case"
+    if calibration.known_defects:
+        bound += ", by each of two scores: at most twice that together"
+    return bound
 
 
 def describe_replay(replay: Replay) -> str:
@@ -148,6 +151,9 @@ def describe_prediction(prediction: Prediction) -> str:
         kind = "  unknown defect type"
     elif seen:
         kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
+    near = prediction.near_known_defect
+    if near and near.p_value <= prediction.p_value and prediction.verdict != "ok":
+        kind += f"  near a known defect (p {near.p_value:.4f})"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
         f"worst at x={box.x} y={box.y} {box.width}x{box.height}{kind}  {prediction.path}"
@@ -166,6 +172,7 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
         proposal = {
             "defect_type": seen.get("defect_type", ""),
             "defect_type_confidence": seen.get("confidence", ""),
+            "known_defect_p_value": (fields["near_known_defect"] or {}).get("p_value", ""),
         }
         writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
 
