@@ -317,6 +317,18 @@ def test_system_learns_a_new_category_from_a_folder(
     assert "wire" in texts(open_page("system"))
 
 
+def test_system_does_not_learn_over_a_category_that_is_there(
+    open_page: OpenPage, dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset / "train" / "good", tmp_path / "parts")
+    page = open_page("system")
+    next(t for t in page.text_input if t.label == "Name").set_value("grid")
+    next(t for t in page.text_input if t.key == "folder system").set_value(str(tmp_path / "parts"))
+    page.run()
+    assert "There is such a category" in texts(page)
+    assert not [b for b in page.button if b.label == "Learn"]
+
+
 def test_a_store_held_by_another_process_is_explained_and_a_copy_can_be_looked_at(
     open_page: OpenPage,
 ) -> None:

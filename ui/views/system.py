@@ -100,6 +100,9 @@ def _new_category(opened: Desk) -> None:
         folder = parts.folder_input(opened, "system")
         if not (name and (files or folder)):
             return
+        if Key(name, backbone) in {Key(e.category, e.backbone) for e in opened.entries()}:
+            st.warning("There is such a category. Add images to it on the page Library.")
+            return
         if st.button("Learn", type="primary"):
             source = _source(opened, name, [(f.name, f.getvalue()) for f in files[:MOST_FILES]])
             typed = Path(st.session_state["folder system"]).expanduser().resolve()
@@ -135,18 +138,19 @@ def _learn(
 ) -> str:
     records = read_dataset(data)
     network = load_backbone(backbone, images=normal_images(records))
-    with opened.lock:
-        build = build_index(
-            records,
-            category=name,
-            backbone=network,
-            store=opened.store,
-            calibrator=ConformalCalibrator(),
-            coreset=opened.settings.coreset,
-            holdout=opened.settings.holdout,
-            seed=opened.settings.seed,
-            on_progress=on_progress,
-        )
+    # not under the desk's lock: nobody else writes to a category that is not there yet, and other
+    # pages go on meanwhile
+    build = build_index(
+        records,
+        category=name,
+        backbone=network,
+        store=opened.store,
+        calibrator=ConformalCalibrator(),
+        coreset=opened.settings.coreset,
+        holdout=opened.settings.holdout,
+        seed=opened.settings.seed,
+        on_progress=on_progress,
+    )
     counts = build.entry.counts
     skipped = f", {len(build.skipped)} not readable" if build.skipped else ""
     return (
