@@ -152,14 +152,15 @@ class _Defects:
             )
             kept.append(features.patches[cells[:, 0], cells[:, 1]])
         self.vectors = np.concatenate(kept)
+        self._norms = np.einsum("md,md->m", self.vectors, self.vectors)
         self.begins = np.cumsum([0, *map(len, kept[:-1])])
 
     def distances(self, patches: Float32) -> Float32:
-        """(Q, N) of the patches (Q, D) to the nearest one of each image."""
-        norms = np.einsum("md,md->m", self.vectors, self.vectors)
-        squared = norms - 2 * (patches @ self.vectors.T)
-        nearest = np.minimum.reduceat(squared, self.begins, axis=1)
-        nearest += np.einsum("qd,qd->q", patches, patches)[:, None]
+        """(N, Q) of the patches (Q, D) to the nearest one of each image."""
+        squared = self.vectors @ (-2 * patches.T)
+        squared += self._norms[:, None]
+        nearest = np.minimum.reduceat(squared, self.begins, axis=0)
+        nearest += np.einsum("qd,qd->q", patches, patches)
         return np.asarray(np.sqrt(np.maximum(nearest, 0)), np.float32)
 
 
@@ -178,7 +179,7 @@ def _scores(
         to_images = bank.distances(features.patches.reshape(-1, features.patches.shape[-1]))
         first[number] = image_score(distances)
         for split, half in enumerate(halves):
-            to_known = to_images[:, half].min(axis=1).reshape(distances.shape)
+            to_known = to_images[half].min(axis=0).reshape(distances.shape)
             second[number, split] = known_defect_score(distances, to_known)
     return first, second
 
