@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from backbones.errors import ImageError
 from backbones.images import IMAGE_SUFFIXES
@@ -130,10 +131,28 @@ def defect_type_input(opened: Desk, key: Key) -> str:
     return chosen or ""
 
 
-def too_many(files: Sequence[object]) -> None:
-    """Say so where an upload holds more files than are taken."""
+def upload_input(label: str, key: str) -> list[UploadedFile]:
+    """Image files through the browser, at most `MOST_FILES` of them."""
+    files = st.file_uploader(
+        label,
+        type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
+        accept_multiple_files=True,
+        key=key,
+    )
     if len(files) > MOST_FILES:
         st.warning(f"Only the first {MOST_FILES} files are taken; use a folder for more.")
+    return list(files[:MOST_FILES])
+
+
+def keep_uploads(opened: Desk, files: Sequence[tuple[str, bytes]]) -> list[Path]:
+    """Keep named pictures; what is none is told on the page and left out."""
+    kept = []
+    for name, data in files:
+        try:
+            kept.append(opened.uploads.keep(name, data))
+        except ImageError as error:
+            st.error(plain(f"{name}: {error}"), icon=":material/broken_image:")
+    return kept
 
 
 def replay_summary(replay: Replay) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from backbones.errors import ImageError, VecspectError
-from backbones.images import IMAGE_SUFFIXES
+from backbones.errors import VecspectError
 from backbones.preprocess import Box
 from search.anomaly_map import regions
 from search.inspector import Prediction
@@ -16,7 +15,6 @@ from ui import charts, parts
 from ui.desk import Desk, Key
 from ui.pictures import data_uri, patch_pair, thumbnail
 from ui.shell import attempt, changed, choose_category, desk, go, page, plain, revision_text
-from ui.uploads import MOST_FILES
 from ui.widgets import Card, gallery, viewer
 
 _TAKEN = "taken"
@@ -60,14 +58,8 @@ def _take_in(opened: Desk, key: Key) -> None:
     ):
         upload, camera, folder = st.tabs(["Upload", "Camera", "Folder"])
         with upload:
-            files = st.file_uploader(
-                "Drop one or many images",
-                type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-                accept_multiple_files=True,
-                key="uploaded",
-            )
-            parts.too_many(files)
-            _keep(opened, [(file.name, file.getvalue()) for file in files[:MOST_FILES]])
+            files = parts.upload_input("Drop one or many images", "uploaded")
+            _keep(opened, [(file.name, file.getvalue()) for file in files])
         with camera:
             if st.toggle("Use the camera of this device"):
                 shot = st.camera_input("Take a picture", label_visibility="collapsed")
@@ -90,18 +82,11 @@ def _keep(opened: Desk, files: list[tuple[str, bytes]]) -> None:
     """Check and keep what was uploaded; the first new one is shown."""
     seen: set[int] = st.session_state.setdefault("kept", set())
     fresh = [(name, data) for name, data in files if hash((name, data)) not in seen]
-    first = ""
-    for name, data in fresh:
-        seen.add(hash((name, data)))
-        try:
-            path = str(opened.uploads.keep(name, data))
-        except ImageError as error:
-            st.error(plain(f"{name}: {error}"), icon=":material/broken_image:")
-            continue
-        _add([path])
-        first = first or path
-    if first:
-        st.query_params["image"] = first
+    seen.update(hash(file) for file in fresh)
+    kept = [str(path) for path in parts.keep_uploads(opened, fresh)]
+    _add(kept)
+    if kept:
+        st.query_params["image"] = kept[0]
 
 
 def _taken() -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from backbones.errors import ImageError, VecspectError
-from backbones.images import IMAGE_SUFFIXES
 from indexer.living import Change, quarantine_image, remove_images
 from indexer.naming import label_images
 from indexer.schema import CatalogEntry, LibraryImage
@@ -18,7 +17,6 @@ from ui.desk import Desk, Key
 from ui.embedding_map import embedding_map
 from ui.pictures import picture
 from ui.shell import attempt, changed, choose_category, desk, go, plain, revision_text
-from ui.uploads import MOST_FILES
 from ui.widgets import gallery
 
 _PAGE = 48
@@ -292,23 +290,12 @@ def _add(opened: Desk, key: Key) -> None:
         return
     label = st.segmented_control("These are", ["normal", "defective"], default="normal")
     kind = parts.defect_type_input(opened, key) if label == "defective" else ""
-    files = st.file_uploader(
-        "Images",
-        type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-        accept_multiple_files=True,
-        key="library upload",
-    )
-    parts.too_many(files)
+    files = parts.upload_input("Images", "library upload")
     found = parts.folder_input(opened, "library")
     if not (files or found) or not label:
         return
-    if st.button(f"Add {len(files[:MOST_FILES]) + len(found)} images", type="primary"):
-        paths = list(found)
-        for file in files[:MOST_FILES]:
-            try:
-                paths.append(opened.uploads.keep(file.name, file.getvalue()))
-            except ImageError as error:
-                st.error(plain(f"{file.name}: {error}"))
+    if st.button(f"Add {len(files) + len(found)} images", type="primary"):
+        paths = [*found, *parts.keep_uploads(opened, [(f.name, f.getvalue()) for f in files])]
         before = opened.entry(key).revision
         with st.spinner("Adding…"):
             done = attempt(
