@@ -12,6 +12,7 @@ from backbones.errors import ImageError
 from backbones.images import IMAGE_SUFFIXES
 from backbones.preprocess import Box
 from indexer.schema import LibraryImage
+from search.calibration import Calibration
 from search.inspector import Prediction
 from search.replay import Replay
 from ui.desk import Desk, Key
@@ -51,13 +52,17 @@ def verdict_banner(prediction: Prediction) -> None:
     )
 
 
-def library_card(opened: Desk, image: LibraryImage) -> Card:
-    """An image of the library."""
+def library_card(opened: Desk, image: LibraryImage, calibration: Calibration) -> Card:
+    """An image of the library, with the verdict of its score at the levels of ``calibration``."""
     title = image.defect_type or image.label
     fields = ", ".join(f"{name} {value}" for name, value in image.fields.items())
     lines = (Path(image.path).name, image.split, fields)
     return Card(
-        image.image_id, small(opened, image.path), title, tuple(line for line in lines if line)
+        image.image_id,
+        small(opened, image.path),
+        title,
+        tuple(line for line in lines if line),
+        "" if image.score is None else calibration.verdict(image.score),
     )
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from backbones.errors import VecspectError
 from backbones.preprocess import Box
 from search.anomaly_map import regions
+from search.calibration import Calibration
 from search.inspector import Prediction
 from search.library import By, Neighbor
 from ui import charts, parts
@@ -124,7 +125,8 @@ def _nothing_yet(opened: Desk, key: Key) -> None:
     defects = [i for i in opened.library(key).values() if i.label == "defective"][:12]
     if defects:
         st.markdown("Bring in an image, or look at a defect that the library knows:")
-        cards = [parts.library_card(opened, image) for image in defects]
+        calibration = Calibration.from_payload(opened.entry(key).calibration)
+        cards = [parts.library_card(opened, image, calibration) for image in defects]
         chosen, _ = gallery(cards, key="examples", label="Defects of the library")
         if chosen:
             st.query_params["image"] = chosen

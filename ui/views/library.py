@@ -112,7 +112,8 @@ def _images(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         st.info("No image matches these filters.")
         return
     shown = images[(at - 1) * _PAGE : at * _PAGE]
-    cards = [parts.library_card(opened, image) for image in shown]
+    calibration = Calibration.from_payload(entry.calibration)
+    cards = [parts.library_card(opened, image, calibration) for image in shown]
     chosen, picked = gallery(
         cards,
         key=f"library {key} {at}",
@@ -256,10 +257,13 @@ def _unnamed(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         )
         return
     library = opened.library(key)
+    calibration = Calibration.from_payload(entry.calibration)
     for number, cluster in enumerate(clusters, 1):
         with st.container(border=True):
             st.markdown(f"**Group {number}: {len(cluster.image_ids)} images**")
-            cards = [parts.library_card(opened, library[i]) for i in cluster.image_ids[:24]]
+            cards = [
+                parts.library_card(opened, library[i], calibration) for i in cluster.image_ids[:24]
+            ]
             chosen, _ = gallery(cards, key=f"group {number}", label=f"Group {number}", side=100)
             if chosen:
                 st.query_params["image"] = chosen
@@ -275,7 +279,12 @@ def _map(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         return
     if chosen:
         library = opened.library(key)
-        cards = [parts.library_card(opened, library[i]) for i in chosen[:_PAGE] if i in library]
+        calibration = Calibration.from_payload(entry.calibration)
+        cards = [
+            parts.library_card(opened, library[i], calibration)
+            for i in chosen[:_PAGE]
+            if i in library
+        ]
         opened_one, picked = gallery(cards, key="map chosen", label="Chosen images", picked=[])
         if picked:
             _actions(opened, key, picked)
