@@ -33,6 +33,7 @@ from indexer.store_checks import (
     checked_chunks,
     field_path,
     missing_collection,
+    plain_field,
     plain_payload,
     vector_selection,
     where_clauses,
@@ -49,6 +50,8 @@ DISTANCES: dict[Distance, models.Distance] = {
     "cosine": models.Distance.COSINE,
     "dot": models.Distance.DOT,
 }
+INDEX_KINDS: tuple[PayloadIndex, ...] = ("keyword", "integer", "float", "bool", "datetime")
+INDEX_NAMES = {models.PayloadSchemaType(kind): kind for kind in INDEX_KINDS}
 DISTANCE_NAMES = {distance: name for name, distance in DISTANCES.items()}
 HTTP_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 
@@ -92,8 +95,10 @@ class ServerStore:
                 check_same_vectors(name, self.vector_params(name), vectors)
             else:
                 self._client.create_collection(name, vectors_config=_config(vectors))
-            for field, kind in {} if self._memory else payload_indexes.items():
-                schema = models.PayloadSchemaType(kind)
+            if self._memory:
+                return
+            for field in sorted(payload_indexes.keys() - self.payload_indexes(name).keys()):
+                schema = models.PayloadSchemaType(payload_indexes[field])
                 self._client.create_payload_index(name, field_path(field), schema, wait=True)
 
     def delete_collection(self, name: str) -> None:
@@ -116,6 +121,13 @@ class ServerStore:
             )
             for key, params in (vectors or {}).items()
         }
+
+    def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
+        """See `VectorStore`."""
+        with self._calls():
+            schema = self._client.get_collection(name).payload_schema
+        kinds = ((plain_field(path), info.data_type) for path, info in schema.items())
+        return {field: INDEX_NAMES[kind] for field, kind in kinds if kind in INDEX_NAMES}
 
     def upsert(self, name: str, points: Iterable[Point]) -> None:
         """See `VectorStore`."""

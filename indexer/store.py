@@ -113,6 +113,9 @@ class VectorStore(Protocol):
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
         """Return the named vectors of a collection."""
 
+    def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
+        """Return the indexed payload fields of a collection; `:memory:` indexes none."""
+
     def upsert(self, name: str, points: Iterable[Point]) -> None:
         """Write points, replacing those with the same id as a whole. Writing twice changes nothing.
 
