@@ -1,30 +1,26 @@
-"""Writes a library of many images to the embedded store, opens it anew, and times filtered search.
-
-The images are drawn from a real library: each is a point between two of its images of the same
-defect type, up to half the way, plus noise with half the scatter that the images of a type have
-around their mean. So an image keeps its neighbourhood, and no two are alike.
-"""
+"""Writes a library of many images to the embedded store, opens it anew, and times its search."""
 
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
+from eval.drawn_library import draw
 from eval.speed_learning import peak_mib
 from indexer.build import Progress, build_index
 from indexer.dataset import read_dataset
-from indexer.edge_folder import DISTANCES
+from indexer.edge_folder import DISTANCES, MARKER, create_indexes
 from indexer.edge_store import EdgeStore
 from indexer.schema import (
     DEFECT,
@@ -33,27 +29,18 @@ from indexer.schema import (
     CatalogEntry,
     create_collections,
     find_entry,
-    image_id,
-    image_point,
     images_collection,
     index_fields,
-    library_image,
     similar_images,
     write_entry,
 )
-from indexer.store import Hit, Point, Vector, VectorStore, Where, open_store
+from indexer.store import Hit, PayloadIndex, Point, Vector, VectorStore, Where, open_store
 from search.calibration import ConformalCalibrator
 from search.library import conditions
 
-Float32 = NDArray[np.float32]
-
 CATEGORY = "library"
 IMAGES, QUERIES, TOP = 100_000, 200, 10
-LINES = 8
-"""Values of the user field ``line``."""
 FILTERS = ("none", "label", "label, type", "label, type, line")
-_HALF = 0.5
-_ADDED_AT = "2026-01-01T00:00:00+00:00"
 
 _INT8 = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=edge.Memory.Pinned)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -174,57 +161,6 @@ def _learn(
         return entry, list(store.scroll(library, with_vectors=True))
 
 
-def draw(
-    entry: CatalogEntry, real: Sequence[Point], count: int, rng: np.random.Generator
-) -> Iterator[Point]:
-    """``count`` library images like the ``real`` ones, in the form `image_point` gives them."""
-    types = np.array([str(point.payload["defect_type"]) for point in real])
-    vectors = {
-        name: np.array([p.vectors.get(name, np.full(entry.spec.dim, np.nan)) for p in real], "f4")
-        for name in (WHOLE, DEFECT)
-    }
-    scatter = {name: _within(matrix, types) for name, matrix in vectors.items()}
-    alike = {kind: np.flatnonzero(types == kind) for kind in set(types)}
-    for first in rng.integers(len(real), size=count):
-        second = rng.choice(alike[types[first]])
-        weight = rng.uniform(0, _HALF)
-        drawn = {}
-        for name in real[first].vectors:
-            noise = rng.standard_normal(len(scatter[name]), "f4") @ scatter[name]
-            between = (1 - weight) * vectors[name][first] + weight * vectors[name][second]
-            drawn[name] = np.asarray(between + _HALF * noise, np.float32)
-        yield _as_point(entry, real[first].payload, drawn, rng)
-
-
-def _within(matrix: Float32, types: NDArray[np.str_]) -> Float32:
-    """(n, D) whose Gram matrix is the covariance within the types; rows of nan are left out."""
-    present = ~np.isnan(matrix[:, 0])
-    rows = [
-        matrix[members] - matrix[members].mean(axis=0)
-        for kind in sorted(set(types))
-        if (members := present & (types == kind)).any()
-    ]
-    residuals = np.concatenate(rows) if rows else matrix[:0]
-    return np.asarray(residuals / np.sqrt(max(1, len(residuals))), np.float32)
-
-
-def _as_point(
-    entry: CatalogEntry,
-    payload: Mapping[str, object],
-    vectors: Mapping[str, Float32],
-    rng: np.random.Generator,
-) -> Point:
-    sha256 = rng.bytes(32).hex()
-    image = replace(
-        library_image(payload),
-        image_id=image_id(entry.category, entry.backbone, sha256),
-        path=f"/parts/{sha256[:8]}.png",
-        sha256=sha256,
-        fields={"line": str(rng.integers(LINES)), "date": f"2026-01-{rng.integers(1, 29):02}"},
-    )
-    return image_point(entry, image, vectors[WHOLE], _ADDED_AT, vectors.get(DEFECT))
-
-
 def _kinds(point: Point) -> list[tuple[str, str]]:
     """The vectors and filters that a query is asked with."""
     if DEFECT not in point.vectors:
@@ -246,7 +182,8 @@ def _measure(
         index_fields(store, entry, ("line", "date"))
         write_entry(store, entry)
         dims = {key: vector.size for key, vector in store.vector_params(collection).items()}
-    _keep_vectors(folder / collection, dims, params)
+        indexes = store.payload_indexes(collection)
+    _make_anew(folder / collection, dims, indexes, params)
     with open_store(str(folder)) as store:
         began = time.perf_counter()
         store.upsert(collection, library)
@@ -264,13 +201,25 @@ def _measure(
     )
 
 
-def _keep_vectors(folder: Path, dims: Mapping[str, int], params: dict[str, Any]) -> None:
-    """Give the vectors of an empty collection the parameters of a variant."""
+def _make_anew(
+    folder: Path,
+    dims: Mapping[str, int],
+    indexes: Mapping[str, PayloadIndex],
+    params: dict[str, Any],
+) -> None:
+    """Make an empty collection again, with the parameters of a variant for its vectors."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != MARKER:
+            entry.unlink()
     vectors = {
         key: edge.EdgeVectorParams(size=size, distance=DISTANCES["cosine"], **params)
         for key, size in dims.items()
     }
-    edge.EdgeShard.load(str(folder), edge.EdgeConfig(vectors=vectors)).close()
+    shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=vectors))
+    create_indexes(shard, indexes)
+    shard.close()
 
 
 class _Rescoring(EdgeStore):
