@@ -29,6 +29,7 @@ from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.deviating import end_deviating, keep_deviating
 from indexer.kept import keep
+from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
@@ -51,6 +52,10 @@ from indexer.schema import (
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
+
+JOINED, PICKED_OUT = "joined_images", "picked_out_images"
+"""Counts of what voids the bound on false rejects: additions to a leave-one-out category, and
+images taken out by hand of those that calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,8 @@ def add_images(
             score=None if distances is None else calibrator.score(distances),
         )
         after = counted(after, role, 1)
+        if normal and entry.layout == "leave-one-out":
+            after = tallied(after, JOINED)
         if distances is not None:
             after = keep_deviating(store, after, image, found.patches, distances, calibrator)
         store.upsert(
@@ -161,7 +168,8 @@ def add_images(
         after = counted(after, "patches", grown)
     word = "image" if len(joined) == 1 else "images"
     after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
-    after = recalibrated(store, after, calibrator) if normal else after
+    judged = recalibrated if normal else with_known_scores
+    after = judged(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(joined), grown, 0, tuple(known), tuple(skipped))
 
@@ -232,6 +240,9 @@ def _leave(
     for key in ids:
         image = library[key]
         after = counted(after, image.split, -1)
+        if image.split in ("bank", "calibration"):
+            judges = image.split == "calibration" or entry.layout == "leave-one-out"
+            after = tallied(after, PICKED_OUT) if judges else after
         if keep_image:
             rewrite_image(store, entry, after, replace(image, split="quarantined"))
         else:
@@ -306,6 +317,11 @@ def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
     if name not in entry.counts:  # quarantined images are not counted
         return entry
     return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
+
+
+def tallied(entry: CatalogEntry, name: str) -> CatalogEntry:
+    """The entry with one more image of those that a bound does not survive."""
+    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + 1})
 
 
 def following(entry: CatalogEntry) -> CatalogEntry:

@@ -16,6 +16,7 @@ from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
 from indexer.deviating import keep_deviating
+from indexer.known import with_known_scores
 from indexer.living import Change, counted, following, known_images
 from indexer.revise import commit, rewrite_image, undo_interrupted
 from indexer.schema import (
@@ -89,6 +90,7 @@ def label_images(
     said = [defect_type] if defect_type else []
     said += [f"{name}={value}" for name, value in fields.items()]
     after = replace(after, action=f"labelled {len(changed)} {word} {', '.join(said)}")
+    after = with_known_scores(store, after, calibrator) if turned else after
     commit(store, after)
     return Change(after, tuple(changed))
 

@@ -1,7 +1,8 @@
-"""What letting a normal image join would do, found out without writing anything."""
+"""What letting normal images join would do, found out without writing anything."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
 from indexer.kept import Kind, read_kept
-from indexer.living import check_patches, role_of_next
+from indexer.known import known_scores
+from indexer.living import check_patches, counted, role_of_next
 from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
-from indexer.schema import CatalogEntry, MemoryBank
+from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -21,29 +23,29 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """What `indexer.living.add_images` would do with one normal image.
+    """What `indexer.living.add_images` would do with normal images.
 
     Attributes:
-        role: what it would become, ``bank`` or ``calibration``; of a leave-one-out category, where
-            ``bank`` is both.
-        vectors: (P, D) float32, its patches that would join the memory bank.
+        roles: what each would become, ``bank`` or ``calibration``; of a leave-one-out category,
+            where ``bank`` is both.
+        vectors: (P, D) float32, their patches that would join the memory bank.
         calibration: payload of the calibration after it.
     """
 
-    role: str
+    roles: tuple[str, ...]
     vectors: Float32
     calibration: dict[str, Any]
 
 
-def preview_addition(
-    image: ImageFeatures,
+def preview_additions(
+    images: Sequence[ImageFeatures],
     *,
     store: VectorStore,
     entry: CatalogEntry,
     bank: MemoryBank,
     calibrator: Calibrator,
 ) -> Preview:
-    """What adding ``image`` as normal would change.
+    """What adding ``images`` as normal would change.
 
     Args:
         bank: of the entry.
@@ -53,18 +55,37 @@ def preview_addition(
         CategoryError: the category is of an image-level backbone.
     """
     check_patches(entry)
-    role = role_of_next(entry)
     growth = Growth(store, entry, bank)
-    if role == "bank":
-        growth.choose(image.patches)
+    after, roles, owners = entry, [], []
+    for number, image in enumerate(images):
+        roles.append(role_of_next(after))
+        after = counted(after, roles[-1], 1)
+        if roles[-1] == "bank":
+            owners += [number] * len(growth.choose(image.patches))
     distances, synthetic = (
         _with_new(growth.vectors, kept, measured, store, entry, calibrator)
         for kept, measured in MEASURED
     )
-    if role == "calibration" or entry.layout == "leave-one-out":
-        distances["new"] = calibrator.measurer(bank.vectors)(image.patches)
+    to_bank = calibrator.measurer(bank.vectors)
+    for number, (image, role) in enumerate(zip(images, roles, strict=True)):
+        if role == "calibration" or entry.layout == "leave-one-out":
+            found = to_bank(image.patches)
+            if len(others := growth.vectors[np.array(owners, np.int64) != number]):
+                np.minimum(found, calibrator.measurer(others)(image.patches), out=found)
+            distances[f"new {number}"] = found
     calibration = calibration_of(entry, calibrator, distances, synthetic)
-    return Preview(role, growth.vectors, calibration)
+    if calibrator.known_defects:
+        defects = read_defect_patches(store, entry).vectors
+        judges = dict(read_kept(store, entry, "patches"))
+        judges |= {f"new {number}": _as_kept(image.patches) for number, image in enumerate(images)}
+        patches = ((key, judges[key]) for key in distances)
+        calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
+    return Preview(tuple(roles), growth.vectors, calibration)
+
+
+def _as_kept(patches: Float32) -> Float32:
+    """Rounded as `indexer.kept` rounds them, so that a replay says what the change will do."""
+    return patches.astype(np.float16).astype(np.float32)
 
 
 def _with_new(

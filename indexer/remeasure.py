@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from indexer.calibrator import Calibrator
 from indexer.coreset import project
 from indexer.kept import Kind, keep, read_kept
+from indexer.known import with_known_scores
 from indexer.revise import end
 from indexer.schema import (
     CatalogEntry,
@@ -178,7 +179,8 @@ def recalibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator
     synthetic = dict(read_kept(store, after, "synthetic distances"))
     counts = {**after.counts, "calibration_images": len(distances)}
     calibration = calibration_of(after, calibrator, distances, synthetic)
-    return replace(after, counts=counts, calibration=calibration)
+    recalibrated = replace(after, counts=counts, calibration=calibration)
+    return with_known_scores(store, recalibrated, calibrator)
 
 
 def calibration_of(

@@ -30,12 +30,15 @@ from numpy.typing import NDArray
 from backbones.base import BackboneSpec
 from backbones.errors import VecspectError
 from backbones.pipeline import ImageFeatures
+from indexer.known import with_known_scores
+from indexer.living import check_patches
 from indexer.revise import commit, undo_interrupted
-from indexer.schema import CatalogEntry, Layout, MemoryBank
+from indexer.schema import CatalogEntry, Layout, MemoryBank, check_defect_patches_kept
 from indexer.store import VectorStore
 from search.anomaly_map import anomaly_map
 from search.crossconformal import leave_one_out_distances
 from search.knn import ExactIndex
+from search.known_defects import known_defect_score
 from search.scoring import (
     image_score,
     nearest_normal_images,
@@ -71,6 +74,9 @@ class Calibration:
             backbone.
         synthetic: scores of made-up defects on them, ascending; may be empty.
         wishes: the two levels as they were asked for, None where n was to decide.
+        known_defects: whether nearness to a known defect is a second score, which rejects and
+            sends to review at the same two levels.
+        known: that score of the n normal images, ascending; empty without a known defect.
     """
 
     scores: tuple[float, ...]
@@ -80,6 +86,8 @@ class Calibration:
     peaks: tuple[float, ...] = ()
     synthetic: tuple[float, ...] = ()
     wishes: tuple[float | None, float | None] = (None, None)
+    known_defects: bool = False
+    known: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -123,11 +131,23 @@ class Calibration:
         below = int(np.searchsorted(self.scores, score, side="left"))
         return (1 + self.n - below) / (self.n + 1)
 
-    def verdict(self, score: float) -> Verdict:
-        """What to do with a part of this score."""
-        if score > self.threshold:
+    def verdict(self, score: float, known_score: float | None = None) -> Verdict:
+        """What to do with a part of this score, and of this nearness to a known defect."""
+        if score > self.threshold or self._near(known_score, self.alpha_reject):
             return "reject"
-        return "review" if score > self.review_threshold else "ok"
+        near = self._near(known_score, self.alpha_review)
+        return "review" if near or score > self.review_threshold else "ok"
+
+    def known_p_value(self, known_score: float) -> float:
+        """Share of normal parts expected to come as near to a known defect, or nearer."""
+        below = int(np.searchsorted(self.known, known_score, side="left"))
+        return (1 + len(self.known) - below) / (len(self.known) + 1)
+
+    def _near(self, known_score: float | None, alpha: float) -> bool:
+        """By rank, whatever the method: a level that n does not support is never reached."""
+        if known_score is None or not self.known:
+            return False
+        return self.known_p_value(known_score) <= alpha + _ROUNDING
 
     def to_payload(self) -> dict[str, Any]:
         """The form kept in the catalog."""
@@ -139,15 +159,17 @@ class Calibration:
             "wishes": list(self.wishes),
             "alpha_reject": self.alpha_reject,
             "alpha_review": self.alpha_review,
+            "known_defects": self.known_defects,
+            "known": list(self.known),
         }
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
         """Inverse of ``to_payload``."""
         # scores are float32; the embedded engine rounds the last bit of a double in a payload
-        scores, peaks, synthetic = (
-            tuple(float(np.float32(s)) for s in payload[name])
-            for name in ("scores", "peaks", "synthetic")
+        scores, peaks, synthetic, known = (
+            tuple(float(np.float32(s)) for s in payload.get(name, ()))
+            for name in ("scores", "peaks", "synthetic", "known")
         )
         return cls(
             scores,
@@ -157,6 +179,8 @@ class Calibration:
             peaks,
             synthetic,
             (payload["wishes"][0], payload["wishes"][1]),
+            bool(payload.get("known_defects")),
+            known,
         )
 
     def _threshold(self, values: Sequence[float], alpha: float) -> float:
@@ -198,6 +222,8 @@ def calibrate(
     method: Method = "conformal",
     peaks: Sequence[float] = (),
     synthetic: Sequence[float] = (),
+    known_defects: bool = False,
+    known: Sequence[float] = (),
 ) -> Calibration:
     """Calibration from ``scores`` (n,) of normal images, n >= 1, finite float32 values.
 
@@ -225,6 +251,8 @@ def calibrate(
         tuple(sorted(peaks)),
         tuple(sorted(synthetic)),
         (alpha_reject, alpha_review),
+        known_defects,
+        tuple(sorted(known)),
     )
 
 
@@ -279,12 +307,13 @@ class ConformalCalibrator:
     alpha_reject: float | None = None
     alpha_review: float | None = None
     method: Method = "conformal"
+    known_defects: bool = False
 
     @classmethod
     def of(cls, entry: CatalogEntry) -> ConformalCalibrator:
         """The one that calibrates a category again as it is calibrated now."""
         now = Calibration.from_payload(entry.calibration)
-        return cls(*now.wishes, now.method)
+        return cls(*now.wishes, now.method, now.known_defects)
 
     @property
     def layout(self) -> Layout:
@@ -326,6 +355,10 @@ class ConformalCalibrator:
 
         return measure
 
+    def known_score(self, to_normal: Float32, to_defect: Float32) -> float:
+        """See `known_defect_score`."""
+        return known_defect_score(to_normal, to_defect)
+
     def score(self, distances: Float32) -> float:
         """Image score of patch distances (H, W)."""
         return image_score(distances)
@@ -364,6 +397,7 @@ class ConformalCalibrator:
             method=self.method,
             peaks=[map_peak(spec, d) for d in distances] if spec.level == "patch" else (),
             synthetic=[image_score(d) for d in synthetic],
+            known_defects=self.known_defects,
         ).to_payload()
 
 
@@ -384,14 +418,16 @@ def change_levels(
     alpha_reject: float | None = None,
     alpha_review: float | None = None,
     method: Method | None = None,
+    known_defects: bool | None = None,
 ) -> CatalogEntry:
-    """Apply other levels or another method to what is stored; needs no image.
+    """Apply other levels, another method or the second score to what is stored; needs no image.
 
     A change is a revision of its own, so that running readers notice; without one nothing is
     written.
 
     Raises:
         CalibrationError: n cannot support a level, or the category was learnt for another method.
+        CategoryError: known defects are asked for, of a category that keeps no patches of them.
     """
     now = Calibration.from_payload(entry.calibration)
     method = method or now.method
@@ -403,18 +439,27 @@ def change_levels(
         method=method,
         peaks=now.peaks,
         synthetic=now.synthetic,
+        known_defects=now.known_defects if known_defects is None else known_defects,
+        known=now.known if known_defects is None else (),
     )
+    if known_defects:
+        check_patches(entry)
+        check_defect_patches_kept(entry)
     # the embedded engine rounds the last bit of a level
     wanted, there = ([c.alpha_reject, c.alpha_review] for c in (calibration, now))
-    if calibration.method == now.method and np.allclose(wanted, there, rtol=1e-12, atol=0):
+    same = (calibration.method, calibration.known_defects) == (now.method, now.known_defects)
+    if same and np.allclose(wanted, there, rtol=1e-12, atol=0):
         return entry
     undo_interrupted(store, entry)
     changed = replace(
         entry,
         revision=entry.revision + 1,
         calibration=calibration.to_payload(),
-        action=f"{method} at {calibration.alpha_reject:.4g} and {calibration.alpha_review:.4g}",
+        action=f"{method} at {calibration.alpha_reject:.4g} and {calibration.alpha_review:.4g}"
+        + (", near known defects as well" if calibration.known_defects else ""),
     )
+    if known_defects:
+        changed = with_known_scores(store, changed, ConformalCalibrator.of(changed))
     commit(store, changed, ())
     return changed
 

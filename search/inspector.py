@@ -38,6 +38,7 @@ from indexer.store import VectorStore
 from search.anomaly_map import anomaly_map, overlay, panels, worst_region
 from search.calibration import Calibration, Verdict
 from search.knn import ExactIndex
+from search.known_defects import KnownDefects, known_defect_score
 from search.library import By, Neighbor, conditions, neighbors, read_proposer
 from search.region import PatchesByImage, region_neighbors
 from search.scoring import (
@@ -67,6 +68,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class NearKnownDefect:
+    """How near an image comes to a known defect, see `search.known_defects`.
+
+    ``image_id``, ``path`` and ``defect_type`` are of the one that gave the score.
+    """
+
+    score: float
+    p_value: float
+    image_id: str
+    path: str
+    defect_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What vecspect says of one image.
 
@@ -81,6 +96,7 @@ class Prediction:
         input_size, inset: of the network, see `BackboneSpec`.
         seen_before: of a rejected image, what the library's named defects say of it; None where
             there are none to ask.
+        near_known_defect: None where the category does not use this second score.
     """
 
     path: Path
@@ -101,6 +117,7 @@ class Prediction:
     input_size: int
     inset: int
     seen_before: SeenBefore | None = None
+    near_known_defect: NearKnownDefect | None = None
 
     def anomaly_map(self) -> Float32:
         """(height, width) float32, in pixels of the original upright image."""
@@ -136,6 +153,7 @@ class Prediction:
             },
             "revision": self.revision,
             "seen_before": asdict(self.seen_before) if self.seen_before else None,
+            "near_known_defect": asdict(self.near_known_defect) if self.near_known_defect else None,
         }
 
 
@@ -200,7 +218,7 @@ class Inspector:
         self.entry = entry
         self.calibration = Calibration.from_payload(entry.calibration)
         self._backbone = with_channels(self._network, entry)
-        for kept in ("bank", "index", "_images", "_proposer", "_patches_by_image"):
+        for kept in ("bank", "index", "_images", "_proposer", "_patches_by_image", "_known"):
             self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
@@ -373,6 +391,24 @@ class Inspector:
     def _proposer(self) -> TypeProposer | None:
         return read_proposer(self.store, self.entry)
 
+    @functools.cached_property
+    def _known(self) -> KnownDefects | None:
+        """Where the category's calibration counts them."""
+        return KnownDefects(self.store, self.entry) if self.calibration.known else None
+
+    def _near_known_defect(
+        self, features: ImageFeatures, found: PatchDistances
+    ) -> NearKnownDefect | None:
+        nearest = self._known.distances(features) if self._known else None
+        if self._known is None or nearest is None:
+            return None
+        score = known_defect_score(found.distances, nearest.distances)
+        worst = int((found.distances - nearest.distances).argmax())
+        row = int(nearest.bank_indices.ravel()[worst])
+        image = self._images[str(self._known.patches.image_ids[row])]
+        p_value = self.calibration.known_p_value(score)
+        return NearKnownDefect(score, p_value, image.image_id, image.path, image.defect_type)
+
     def _seen_before(self, features: ImageFeatures, found: PatchDistances) -> SeenBefore | None:
         embedding = deviation(features.patches, self.bank.vectors, found)
         if embedding is None or self._proposer is None:
@@ -381,13 +417,14 @@ class Inspector:
 
     def _judge(self, features: ImageFeatures) -> Prediction:
         spec = self.entry.spec
-        seen_before = None
+        seen_before = near = None
         if spec.level == "image":
             nearest = nearest_normal_images(self.store, self.entry, features.image)
             score = neighbors_score(nearest)
             patch = PatchDistances(np.full((1, 1), score, np.float32), np.zeros((1, 1), np.int64))
             size = (features.width, features.height)
             evidence = self._evidence((0, 0), nearest[0][0], nearest[0][1], (0, 0), size)
+            verdict = self.calibration.verdict(score)
         else:
             patch = patch_distances(features.patches, self.index)
             score = image_score(patch.distances)
@@ -398,7 +435,9 @@ class Inspector:
                 int(patch.bank_indices[worst]),
                 (features.width, features.height),
             )
-            if self.calibration.verdict(score) == "reject":
+            near = self._near_known_defect(features, patch)
+            verdict = self.calibration.verdict(score, near.score if near else None)
+            if verdict == "reject":
                 seen_before = self._seen_before(features, patch)
         return Prediction(
             path=features.path,
@@ -406,7 +445,7 @@ class Inspector:
             backbone=self.entry.backbone,
             score=score,
             p_value=self.calibration.p_value(score),
-            verdict=self.calibration.verdict(score),
+            verdict=verdict,
             threshold=self.calibration.threshold,
             map_threshold=self.calibration.map_threshold,
             box=worst_region(
@@ -425,6 +464,7 @@ class Inspector:
             input_size=spec.input_size,
             inset=spec.inset,
             seen_before=seen_before,
+            near_known_defect=near,
         )
 
     def _patch_evidence(

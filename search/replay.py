@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from backbones.errors import ImageError
-from backbones.pipeline import Skipped
-from indexer.preview import preview_addition
+from backbones.pipeline import ImageFeatures, Skipped
+from indexer.preview import preview_additions
 from search.calibration import Calibration, ConformalCalibrator, Verdict
 from search.inspector import Inspector
 from search.knn import ExactIndex
+from search.known_defects import KnownDefects, known_defect_score
 from search.scoring import image_score, patch_distances
 
 
@@ -30,17 +31,17 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What letting an image join as normal would change.
+    """What letting images join as normal would change.
 
     Attributes:
-        role: what it would become, see `indexer.preview.Preview`.
+        roles: what each would become, see `indexer.preview.Preview`.
         patches: that would join the memory bank.
         threshold, threshold_after: reject thresholds.
-        images: the image itself first, then those asked for that can be read.
-        unreadable: the others.
+        images: those that would join first, then the others asked for; without the unreadable.
+        unreadable: these.
     """
 
-    role: str
+    roles: tuple[str, ...]
     patches: int
     threshold: float
     threshold_after: float
@@ -53,52 +54,66 @@ class Replay:
         return tuple(image for image in self.images if image.verdict != image.verdict_after)
 
 
-def replay_addition(inspector: Inspector, image: Path, others: Sequence[Path] = ()) -> Replay:
-    """What letting ``image`` join as normal would do to itself and ``others``; writes nothing.
+def replay_additions(
+    inspector: Inspector, images: Sequence[Path], others: Sequence[Path] = ()
+) -> Replay:
+    """What letting ``images`` join as normal would do to themselves and ``others``; writes nothing.
 
     Raises:
-        ImageError: the image cannot be read.
+        ImageError: none of the images can be read.
         CategoryError: the category is of an image-level backbone.
     """
     inspector.refresh()
-    found = list(inspector.features([image, *others]))
-    if isinstance(found[0], Skipped):
-        raise ImageError(f"{found[0].path}: {found[0].reason}")
+    joining, unreadable = _readable(inspector, images)
+    if not joining:
+        raise ImageError(f"{unreadable[0].path}: {unreadable[0].reason}")
+    beside, also_unreadable = _readable(inspector, others)
     entry, bank = inspector.entry, inspector.bank
-    preview = preview_addition(
-        found[0],
+    preview = preview_additions(
+        joining,
         store=inspector.store,
         entry=entry,
         bank=bank,
         calibrator=ConformalCalibrator.of(entry),
     )
     before, after = inspector.calibration, Calibration.from_payload(preview.calibration)
-    joining = ExactIndex(preview.vectors) if len(preview.vectors) else None
+    new = ExactIndex(preview.vectors) if len(preview.vectors) else None
+    defects = KnownDefects(inspector.store, entry) if before.known else None
     replayed: list[Replayed] = []
-    unreadable: list[Skipped] = []
-    for features in found:
-        if isinstance(features, Skipped):
-            unreadable.append(features)
-            continue
+    for features in [*joining, *beside]:
         distances = patch_distances(features.patches, inspector.index).distances
         lowered = distances
-        if joining:
-            lowered = np.minimum(distances, patch_distances(features.patches, joining).distances)
+        if new:
+            lowered = np.minimum(distances, patch_distances(features.patches, new).distances)
         score, score_after = image_score(distances), image_score(lowered)
+        known = known_after = None
+        if defects and (nearest := defects.distances(features)):
+            known = known_defect_score(distances, nearest.distances)
+            known_after = known_defect_score(lowered, nearest.distances)
         replayed.append(
             Replayed(
                 features.path,
                 score,
-                before.verdict(score),
+                before.verdict(score, known),
                 score_after,
-                after.verdict(score_after),
+                after.verdict(score_after, known_after),
             )
         )
     return Replay(
-        role=preview.role,
+        roles=preview.roles,
         patches=len(preview.vectors),
         threshold=before.threshold,
         threshold_after=after.threshold,
         images=tuple(replayed),
-        unreadable=tuple(unreadable),
+        unreadable=(*unreadable, *also_unreadable),
+    )
+
+
+def _readable(
+    inspector: Inspector, paths: Sequence[Path]
+) -> tuple[list[ImageFeatures], list[Skipped]]:
+    found = list(inspector.features(paths))
+    return (
+        [image for image in found if not isinstance(image, Skipped)],
+        [image for image in found if isinstance(image, Skipped)],
     )

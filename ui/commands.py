@@ -139,7 +139,7 @@ def index(
             )
     for line in describe_build(build, levels_changed=entry != build.entry):
         say(line)
-    say(describe_levels(entry.calibration, settings.holdout))
+    say(describe_levels(entry))
     if audit:
         say(describe_suspects(suspects[: max(10, len(suspects) // 10)]))
     for path in build.duplicates:
@@ -238,7 +238,7 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
                 "alpha_review": calibration.alpha_review,
                 "method": calibration.method,
                 "smallest_alpha": calibration.smallest_alpha,
-                "bound": describe_bound(calibration),
+                "bound": describe_bound(calibration, entry.counts),
                 "n": calibration.n,
                 **entry.settings,
                 "precision": entry.precision,

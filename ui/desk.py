@@ -29,7 +29,7 @@ from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
 from search.health import Watch
 from search.inspector import Inspector, Prediction, load_category_network
-from search.replay import Replay, replay_addition
+from search.replay import Replay, replay_additions
 from ui.options import open_existing
 from ui.uploads import Uploads
 
@@ -189,7 +189,7 @@ class Desk:
     def replay(self, key: Key, path: Path, others: Sequence[Path]) -> Replay:
         """What letting the image join as normal would do to verdicts; writes nothing."""
         with self.lock:
-            return replay_addition(self.inspector(key), path, others)
+            return replay_additions(self.inspector(key), [path], others)
 
     def go_back(self, key: Key, revision: int) -> CatalogEntry:
         """Make an earlier revision the next one."""

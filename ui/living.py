@@ -25,7 +25,10 @@ from ui.options import (
 )
 
 if TYPE_CHECKING:
+    from backbones.base import Device as DeviceName
     from indexer.living import Change
+    from indexer.schema import CatalogEntry
+    from indexer.store import VectorStore
 
 
 def calibrate(
@@ -33,6 +36,13 @@ def calibrate(
     method: Method = None,
     reject: Reject = None,
     review: Review = None,
+    known_defects: Annotated[
+        bool | None,
+        typer.Option(
+            "--known-defects/--no-known-defects",
+            help="Also reject and review what lies near a known defect, at the same two levels.",
+        ),
+    ] = None,
     recall: Annotated[
         Path | None,
         typer.Option(help="Estimate recall on made-up defects, with a plot to this .png file."),
@@ -82,13 +92,14 @@ def calibrate(
             alpha_reject=settings.alpha_reject,
             alpha_review=settings.alpha_review,
             method=chosen,
+            known_defects=known_defects,
         )
         caught = estimated_recall(opened, entry) if recall else []
     if entry.revision == before.revision:
         say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
     else:
         say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
-    say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    say(describe_levels(entry))
     if recall:
         say(recall_table(caught))
         recall_figure(caught).savefig(recall, dpi=110)
@@ -99,6 +110,10 @@ def add(
     category: Category,
     label: Annotated[str, typer.Option(help="normal or defective.")] = "normal",
     defect_type: Annotated[str, typer.Option(help="Of defective images, if known.")] = "",
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Only tell which verdicts normal images would change."),
+    ] = False,
     as_json: AsJson = False,
     backbone: BackboneName = None,
     weights: Weights = None,
@@ -121,9 +136,16 @@ def add(
         raise typer.BadParameter(
             "expected with --label defective alone", param_hint="--defect-type"
         )
+    if replay and label != "normal":
+        raise typer.BadParameter(
+            "defective images change no verdict, expected --label normal", param_hint="--replay"
+        )
     settings = settings_of(store=store, device=device)
     with open_existing(settings) as opened:
         entry = find_entry(opened, category, backbone)
+        if replay:
+            _replay(opened, entry, expand_paths(paths), weights, settings.device, as_json)
+            return
         with progress_bars() as on_progress:
             change = add_images(
                 expand_paths(paths),
@@ -139,7 +161,10 @@ def add(
         note(f"left out {path}: the library has the same bytes")
     for skipped in change.skipped:
         note_skipped(skipped)
-    _tell(change, as_json)
+    remark = ""
+    if label == "normal" and change.images and not change.patches:
+        remark = "The memory bank did not grow: it covers them already, or they calibrate."
+    _tell(change, as_json, remark)
     if change.skipped:
         raise typer.Exit(FAILED)
 
@@ -280,7 +305,34 @@ def health(
         say(describe_health(found))
 
 
-def _tell(change: Change, as_json: bool) -> None:
+def _replay(
+    store: VectorStore,
+    entry: CatalogEntry,
+    paths: list[Path],
+    weights: Path | None,
+    device: DeviceName,
+    as_json: bool,
+) -> None:
+    """Tell what adding the files would do to the library images outside bank and calibration."""
+    from dataclasses import asdict
+
+    from indexer.schema import read_images
+    from search.inspector import Inspector
+    from search.replay import replay_additions
+    from ui.console import note_skipped, say
+    from ui.output import describe_replay
+
+    inspector = Inspector(
+        store, entry.category, backbone=entry.backbone, weights=weights, device=device
+    )
+    tests = [Path(i.path) for i in read_images(store, entry).values() if i.split == "test"]
+    found = replay_additions(inspector, paths, sorted(tests))
+    for skipped in found.unreadable:
+        note_skipped(skipped)
+    say(json.dumps(asdict(found), default=str) if as_json else describe_replay(found))
+
+
+def _tell(change: Change, as_json: bool, remark: str = "") -> None:
     from ui.console import say
     from ui.output import describe_levels
 
@@ -299,8 +351,8 @@ def _tell(change: Change, as_json: bool) -> None:
         say(f"{name}: nothing changed, revision {entry.revision} stands.")
         return
     say(f"{name}: revision {entry.revision}, {entry.action}.")
-    if not change.patches and entry.action.startswith("added") and "normal" in entry.action:
-        say("The memory bank did not grow: it covers them already, or they calibrate.")
+    if remark:
+        say(remark)
     if change.uncovered:
         say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
-    say(describe_levels(entry.calibration, entry.settings["holdout"]))
+    say(describe_levels(entry))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from indexer.build import BuildReport
+from indexer.living import JOINED, PICKED_OUT
+from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
 from search.inspector import Prediction
+from search.replay import Replay
 from ui.console import table
 
 CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
     "box_x", "box_y", "box_width", "box_height",
     "evidence_distance", "evidence_image_id", "evidence_path", "revision", "map",
-    "defect_type", "defect_type_confidence",
+    "defect_type", "defect_type_confidence", "known_defect_p_value",
 )  # fmt: skip
 
 
@@ -41,9 +44,9 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
     )
 
 
-def describe_levels(payload: dict[str, Any], holdout: float) -> str:
+def describe_levels(entry: CatalogEntry) -> str:
     """The levels in force and, where n does not support 1 %, what that takes."""
-    calibration = Calibration.from_payload(payload)
+    calibration = Calibration.from_payload(entry.calibration)
     most = {"conformal": "at most "}.get(calibration.method, "about ")
     reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
     if calibration.method == "synthetic-f1":
@@ -52,8 +55,8 @@ def describe_levels(payload: dict[str, Any], holdout: float) -> str:
         f"reject above {calibration.threshold:.4g}: {reject}; review above "
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
     )
-    if calibration.method != "conformal":
-        line += f"\n{calibration.method}: {describe_bound(calibration)}."
+    if calibration.method != "conformal" or calibration.known_defects:
+        line += f"\n{calibration.method}: {describe_bound(calibration, entry.counts)}."
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
         line += (
@@ -62,20 +65,50 @@ def describe_levels(payload: dict[str, Any], holdout: float) -> str:
         )
         if calibration.method == "conformal":
             line += (
-                f"(about {round(missing / holdout)} more normal images at --holdout {holdout:g})."
+                f"(about {round(missing / entry.settings['holdout'])} more normal images at "
+                f"--holdout {entry.settings['holdout']:g})."
             )
         else:
             line += "normal images."
     return line
 
 
-def describe_bound(calibration: Calibration) -> str:
-    """What is certain of the false-reject rate at a level alpha."""
+def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
+    """What is certain of the false-reject rate at a level alpha.
+
+    Args:
+        counts: of the category, which tell what has changed since it was learnt.
+    """
     if calibration.bound is None:
         return "no bound on the false-reject rate"
-    if calibration.bound == 1:
-        return "at most alpha, exactly"
-    return f"at most {calibration.bound:g} alpha in the worst case"
+    if counts.get(PICKED_OUT):
+        return "about alpha, no longer proven: images that calibrate were taken out by hand"
+    if counts.get(JOINED):
+        return "about alpha, 2 alpha no longer proven: images were added since it was learnt"
+    bound = "at most alpha, exactly"
+    if calibration.bound > 1:
+        bound = f"at most {calibration.bound:g} alpha in the worst case"
+    if calibration.known_defects:
+        bound += ", by each of two scores: at most twice that together"
+    return bound
+
+
+def describe_replay(replay: Replay) -> str:
+    """What would change, and a table of the verdicts that would be others."""
+    calibrate = replay.roles.count("calibration")
+    line = (
+        f"{len(replay.roles)} images would join: {replay.patches} patches the memory bank, "
+        f"{calibrate} images the calibration. Reject above {replay.threshold:.4g} -> "
+        f"{replay.threshold_after:.4g}. {len(replay.changed)} of {len(replay.images)} verdicts "
+        "would change; nothing was written."
+    )
+    if not replay.changed:
+        return line
+    rows = [
+        [i.verdict, i.verdict_after, f"{i.score:.4g}", f"{i.score_after:.4g}", str(i.path)]
+        for i in replay.changed
+    ]
+    return line + "\n" + table(["now", "then", "score now", "score then", "path"], rows)
 
 
 def describe_suspects(suspects: Sequence[Suspect]) -> str:
@@ -118,6 +151,9 @@ def describe_prediction(prediction: Prediction) -> str:
         kind = "  unknown defect type"
     elif seen:
         kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
+    near = prediction.near_known_defect
+    if near and near.p_value <= prediction.p_value and prediction.verdict != "ok":
+        kind += f"  near a known defect (p {near.p_value:.4f})"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
         f"worst at x={box.x} y={box.y} {box.width}x{box.height}{kind}  {prediction.path}"
@@ -136,6 +172,7 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
         proposal = {
             "defect_type": seen.get("defect_type", ""),
             "defect_type_confidence": seen.get("confidence", ""),
+            "known_defect_p_value": (fields["near_known_defect"] or {}).get("p_value", ""),
         }
         writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
 

@@ -141,7 +141,7 @@ def replay_summary(replay: Replay) -> None:
     first = replay.images[0]
     role = (
         "it would calibrate"
-        if replay.role == "calibration"
+        if replay.roles[0] == "calibration"
         else (f"{replay.patches} of its patches would join the memory bank")
     )
     st.markdown(

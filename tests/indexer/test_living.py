@@ -24,6 +24,8 @@ from indexer.dataset import read_dataset
 from indexer.edge_folder import copy_store
 from indexer.kept import read_kept
 from indexer.living import (
+    JOINED,
+    PICKED_OUT,
     Change,
     add_images,
     quarantine_image,
@@ -172,14 +174,29 @@ def test_near_duplicates_join_without_the_bank_growing(
     entry = find_entry(learnt, "grid")
     source = next(i for i in read_images(learnt, entry).values() if i.split == "bank")
     twins = []
-    for number in range(10):
+    for number in range(100):
         twins.append(tmp_path / f"{number}.png")
         pixels = np.asarray(Image.open(source.path).convert("RGB")).copy()
         pixels[number, 0] ^= 1
         Image.fromarray(pixels).save(twins[-1])
     change = add(learnt, network, twins)
-    assert len(change.images) == 10
+    assert len(change.images) == 100
     assert change.patches <= 2
+
+
+def test_what_voids_the_bound_is_counted_and_a_rollback_takes_it_back(
+    either: VectorStore, network: Backbone, more: list[Path]
+) -> None:
+    alone = find_entry(either, "grid").layout == "leave-one-out"
+    add(either, network, more[:2])
+    entry = find_entry(either, "grid")
+    assert entry.counts.get(JOINED, 0) == (2 if alone else 0)
+    images = read_images(either, entry)
+    judge = next(k for k, i in images.items() if i.split == ("bank" if alone else "calibration"))
+    quarantine(either, judge)
+    assert find_entry(either, "grid").counts[PICKED_OUT] == 1
+    rollback(1, store=either, entry=find_entry(either, "grid"))
+    assert not {JOINED, PICKED_OUT} & set(find_entry(either, "grid").counts)
 
 
 def test_known_and_damaged_files_are_named_and_the_rest_joins(

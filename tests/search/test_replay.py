@@ -15,7 +15,7 @@ from indexer.schema import read_bank
 from indexer.store import VectorStore, open_store
 from search.calibration import Calibration, ConformalCalibrator, Method
 from search.inspector import Inspector
-from search.replay import replay_addition
+from search.replay import replay_additions
 
 
 def learn(store: VectorStore, dataset: Path, network: Backbone, method: Method) -> Inspector:
@@ -46,7 +46,7 @@ def test_replay_foretells_what_adding_the_image_does(
         before = read_bank(store, inspector.entry)
         scores_before = [inspector.inspect(path).score for path in others]
 
-        replay = replay_addition(inspector, new, others)
+        replay = replay_additions(inspector, [new], others)
 
         assert [image.path for image in replay.images] == [new, *others]
         assert [image.score for image in replay.images[1:]] == pytest.approx(scores_before)
@@ -63,10 +63,33 @@ def test_replay_foretells_what_adding_the_image_does(
         assert [i.verdict_after for i in replay.images] == [p.verdict for p in after]
 
 
+@pytest.mark.parametrize("method", ["conformal", "cross-conformal"])
+def test_replay_of_several_images_is_that_of_adding_them_together(
+    dataset: Path, network: Backbone, tmp_path: Path, method: Method
+) -> None:
+    others = sorted((dataset / "test").rglob("*.png"))
+    new = [_copy(other, tmp_path / f"{n}.png") for n, other in enumerate(others[:4])]
+    with open_store(":memory:") as store:
+        inspector = learn(store, dataset, network, method)
+        before = inspector.entry.counts
+        replay = replay_additions(inspector, new, others)
+        _add(inspector, network, *new)
+        after = inspector.entry.counts
+        for role in ("bank", "calibration"):
+            joined = after[f"{role}_images"] - before[f"{role}_images"]
+            if method == "conformal":
+                assert replay.roles.count(role) == joined
+        assert replay.patches == after["bank_patches"] - before["bank_patches"]
+        calibration = Calibration.from_payload(inspector.entry.calibration)
+        assert replay.threshold_after == pytest.approx(calibration.threshold, rel=1e-5)
+        verdicts = [inspector.inspect(path).verdict for path in [*new, *others]]
+        assert [image.verdict_after for image in replay.images] == verdicts
+
+
 def test_replay_writes_nothing(learnt: VectorStore, network: Backbone, dataset: Path) -> None:
     inspector = Inspector(learnt, "grid", network=network)
     points = {name: learnt.count(name) for name in learnt.collections()}
-    replay_addition(inspector, min((dataset / "test").rglob("*.png")))
+    replay_additions(inspector, [min((dataset / "test").rglob("*.png"))])
     assert {name: learnt.count(name) for name in learnt.collections()} == points
 
 
@@ -75,16 +98,16 @@ def test_replay_names_what_cannot_be_read_and_replays_the_rest(
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
     image = min((dataset / "test").rglob("*.png"))
-    replay = replay_addition(inspector, image, [Path("gone.png"), image])
+    replay = replay_additions(inspector, [image], [Path("gone.png"), image])
     assert [skipped.path for skipped in replay.unreadable] == [Path("gone.png")]
     assert len(replay.images) == 2
     with pytest.raises(ImageError, match=r"gone\.png: there is no such file"):
-        replay_addition(inspector, Path("gone.png"))
+        replay_additions(inspector, [Path("gone.png")])
 
 
-def _add(inspector: Inspector, network: Backbone, path: Path) -> None:
+def _add(inspector: Inspector, network: Backbone, *paths: Path) -> None:
     add_images(
-        [path],
+        paths,
         store=inspector.store,
         entry=inspector.entry,
         backbone=network,

@@ -88,6 +88,32 @@ def test_status_tells_method_number_smallest_level_and_bound(
     assert (code, "needs at least 99" in err) == (1, True)
 
 
+def test_add_replay_tells_the_verdicts_that_would_change_and_writes_nothing(
+    vecspect: Callable[..., tuple[int, str, str]], dataset: Path, tmp_path: Path
+) -> None:
+    defect = min((dataset / "test" / "contamination").iterdir())
+    new = tmp_path / "new.png"
+    new.write_bytes(defect.read_bytes() + b"\0")
+    code, out, err = vecspect("add", new, new, "-c", "grid", "--replay")
+    assert (code, err) == (0, "")
+    assert "nothing was written" in out
+    assert status(vecspect)["revision"] == 1
+    code, out, _ = vecspect("add", new, new, "-c", "grid", "--replay", "--json")
+    told = json.loads(out)
+    assert {image["path"] for image in told["images"]} >= {str(new), str(defect)}
+    assert vecspect("add", new, "-c", "grid", "--replay", "--label", "defective")[0] == 2
+
+
+def test_status_says_when_the_bound_is_no_longer_proven(
+    vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    with open_store(str(tmp_path / "own")) as store:
+        images = read_images(store, find_entry(store, "grid"))
+    judge = next(key for key, image in images.items() if image.split == "calibration")
+    assert vecspect("quarantine", judge, "-c", "grid")[0] == 0
+    assert "no longer proven: images that calibrate were taken out" in status(vecspect)["bound"]
+
+
 def test_made_up_defects_set_a_threshold_and_estimate_recall_without_images_afterwards(
     vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

@@ -59,9 +59,10 @@ def _levels(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         except CalibrationError as error:
             st.error(plain(str(error)))
             return
+        bound = describe_bound(wanted, entry.counts)
         st.markdown(
             f"Reject above **{wanted.threshold:.4g}**, review above "
-            f"**{wanted.review_threshold:.4g}**. False rejects: {describe_bound(wanted)}."
+            f"**{wanted.review_threshold:.4g}**. False rejects: {bound}."
         )
         _support(now, entry)
         _told(opened, key, wanted)
