@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import shutil
 import tempfile
@@ -298,8 +299,10 @@ def _summaries(
     asked: Sequence[_Query], answers: Mapping[str, Sequence[tuple[float, set[str]]]]
 ) -> Iterator[QueryCost]:
     truth = [ids for _, ids in answers["exact"]]
-    for vector, where in sorted({(query.vector, query.where) for query in asked}, reverse=True):
+    for vector, where in itertools.product((WHOLE, DEFECT), FILTERS):
         rows = [i for i, q in enumerate(asked) if (q.vector, q.where) == (vector, where)]
+        if not rows:
+            continue
         for method, found in answers.items():
             took = [found[i][0] for i in rows]
             hit = sum(len(found[i][1] & truth[i]) for i in rows)
