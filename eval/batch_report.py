@@ -6,19 +6,11 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+from eval.report import TEMPLATES
 
 
 def batch_report(
@@ -34,7 +26,7 @@ def batch_report(
         pictures: by path, as of `Inspector.explain`.
     """
     scored = sorted((r for r in results if "error" not in r), key=lambda r: -r["score"])
-    return _TEMPLATES.get_template("batch.html.j2").render(
+    return TEMPLATES.get_template("batch.html.j2").render(
         name=name,
         category=category,
         counts=Counter(r["verdict"] for r in scored),

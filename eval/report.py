@@ -21,14 +21,14 @@ from search.calibration import conformal_rank
 
 MOST_CURVES = 8  # more in one picture cannot be told apart
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {
+TEMPLATES.filters |= {
     "interval": interval_text,
     "percent": percent_text,
     "nobreak": lambda text: text.replace(" %", "\u00a0%"),
@@ -150,7 +150,7 @@ def _as_html(result: BenchmarkResult, out: Path) -> str:
         }
         for report in result.reports
     ]
-    template = _TEMPLATES.get_template("report.html.j2")
+    template = TEMPLATES.get_template("report.html.j2")
     table = summary_table(result)
     return template.render(result=result, table=table, curves=curves, sections=sections) + "\n"
 

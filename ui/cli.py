@@ -33,6 +33,7 @@ for command in (
     measuring.precision,
     studies.calibration_study,
     studies.living_study,
+    studies.known_defects_study,
     commands.status,
     living.calibrate,
     living.add,

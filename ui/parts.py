@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from backbones.errors import ImageError
 from backbones.images import IMAGE_SUFFIXES
 from backbones.preprocess import Box
 from indexer.schema import LibraryImage
+from search.calibration import Calibration
 from search.inspector import Prediction
 from search.replay import Replay
 from ui.desk import Desk, Key
@@ -50,13 +52,17 @@ def verdict_banner(prediction: Prediction) -> None:
     )
 
 
-def library_card(opened: Desk, image: LibraryImage) -> Card:
-    """An image of the library."""
+def library_card(opened: Desk, image: LibraryImage, calibration: Calibration) -> Card:
+    """An image of the library, with the verdict of its score at the levels of ``calibration``."""
     title = image.defect_type or image.label
     fields = ", ".join(f"{name} {value}" for name, value in image.fields.items())
     lines = (Path(image.path).name, image.split, fields)
     return Card(
-        image.image_id, small(opened, image.path), title, tuple(line for line in lines if line)
+        image.image_id,
+        small(opened, image.path),
+        title,
+        tuple(line for line in lines if line),
+        "" if image.score is None else calibration.verdict(image.score),
     )
 
 
@@ -130,10 +136,28 @@ def defect_type_input(opened: Desk, key: Key) -> str:
     return chosen or ""
 
 
-def too_many(files: Sequence[object]) -> None:
-    """Say so where an upload holds more files than are taken."""
+def upload_input(label: str, key: str) -> list[UploadedFile]:
+    """Image files through the browser, at most `MOST_FILES` of them."""
+    files = st.file_uploader(
+        label,
+        type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
+        accept_multiple_files=True,
+        key=key,
+    )
     if len(files) > MOST_FILES:
         st.warning(f"Only the first {MOST_FILES} files are taken; use a folder for more.")
+    return list(files[:MOST_FILES])
+
+
+def keep_uploads(opened: Desk, files: Sequence[tuple[str, bytes]]) -> list[Path]:
+    """Keep named pictures; what is none is told on the page and left out."""
+    kept = []
+    for name, data in files:
+        try:
+            kept.append(opened.uploads.keep(name, data))
+        except ImageError as error:
+            st.error(plain(f"{name}: {error}"), icon=":material/broken_image:")
+    return kept
 
 
 def replay_summary(replay: Replay) -> None:

@@ -225,6 +225,17 @@ def test_moving_a_level_and_applying_it_is_a_revision(open_page: OpenPage) -> No
     assert after.calibration["alpha_reject"] == pytest.approx(0.4)
 
 
+def test_known_defects_become_a_second_score_and_inspect_tells_it(
+    open_page: OpenPage, dataset: Path
+) -> None:
+    page = open_page("calibration", category="grid")
+    page.toggle[0].set_value(True).run()
+    button(page, "Apply").click().run()
+    assert "by each of two scores" in texts(page)
+    page = open_page("inspect", category="grid", image=str(defect(dataset)))
+    assert "Near a known defect" in texts(page)
+
+
 def test_calibration_estimates_recall_on_made_up_defects(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
     button(page, "Estimate with made-up defects").click().run()
@@ -304,6 +315,18 @@ def test_system_learns_a_new_category_from_a_folder(
         job.wait(60)
     assert "wire" in [entry.category for entry in desk_of_process().entries()]
     assert "wire" in texts(open_page("system"))
+
+
+def test_system_does_not_learn_over_a_category_that_is_there(
+    open_page: OpenPage, dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset / "train" / "good", tmp_path / "parts")
+    page = open_page("system")
+    next(t for t in page.text_input if t.label == "Name").set_value("grid")
+    next(t for t in page.text_input if t.key == "folder system").set_value(str(tmp_path / "parts"))
+    page.run()
+    assert "There is such a category" in texts(page)
+    assert not [b for b in page.button if b.label == "Learn"]
 
 
 def test_a_store_held_by_another_process_is_explained_and_a_copy_can_be_looked_at(

@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from backbones.errors import ImageError
-from backbones.images import IMAGE_SUFFIXES
 from eval.batch_report import batch_report
 from ui import parts
 from ui.batch import Batch, begin, read_batches, work_off
@@ -17,7 +16,6 @@ from ui.desk import Desk, Key
 from ui.jobs import Job
 from ui.output import prediction_writer
 from ui.shell import choose_category, desk, go, place, plain, watch_job
-from ui.uploads import MOST_FILES
 from ui.widgets import GLYPHS
 
 _SHOWN = 500
@@ -51,20 +49,9 @@ def _begin(opened: Desk, key: Key, folder: Path) -> None:
     with st.expander("New batch", icon=":material/add:"):
         upload, from_folder = st.tabs(["Upload", "Folder"])
         with upload:
-            files = st.file_uploader(
-                "Drop many images",
-                type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-                accept_multiple_files=True,
-                key="batch upload",
-            )
-            parts.too_many(files)
-            if files and st.button(f"Score {len(files[:MOST_FILES])} images", type="primary"):
-                paths = []
-                for file in files[:MOST_FILES]:
-                    try:
-                        paths.append(opened.uploads.keep(file.name, file.getvalue()))
-                    except ImageError as error:
-                        st.error(plain(f"{file.name}: {error}"))
+            files = parts.upload_input("Drop many images", "batch upload")
+            if files and st.button(f"Score {len(files)} images", type="primary"):
+                paths = parts.keep_uploads(opened, [(f.name, f.getvalue()) for f in files])
                 _start(opened, begin(folder, key, paths))
         with from_folder:
             found = parts.folder_input(opened, "batch")

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from backbones.errors import ImageError, VecspectError
-from backbones.images import IMAGE_SUFFIXES
+from backbones.errors import VecspectError
 from backbones.preprocess import Box
 from search.anomaly_map import regions
+from search.calibration import Calibration
 from search.inspector import Prediction
 from search.library import By, Neighbor
 from ui import charts, parts
 from ui.desk import Desk, Key
 from ui.pictures import data_uri, patch_pair, thumbnail
 from ui.shell import attempt, changed, choose_category, desk, go, page, plain, revision_text
-from ui.uploads import MOST_FILES
 from ui.widgets import Card, gallery, viewer
 
 _TAKEN = "taken"
@@ -60,14 +59,8 @@ def _take_in(opened: Desk, key: Key) -> None:
     ):
         upload, camera, folder = st.tabs(["Upload", "Camera", "Folder"])
         with upload:
-            files = st.file_uploader(
-                "Drop one or many images",
-                type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-                accept_multiple_files=True,
-                key="uploaded",
-            )
-            parts.too_many(files)
-            _keep(opened, [(file.name, file.getvalue()) for file in files[:MOST_FILES]])
+            files = parts.upload_input("Drop one or many images", "uploaded")
+            _keep(opened, [(file.name, file.getvalue()) for file in files])
         with camera:
             if st.toggle("Use the camera of this device"):
                 shot = st.camera_input("Take a picture", label_visibility="collapsed")
@@ -90,18 +83,11 @@ def _keep(opened: Desk, files: list[tuple[str, bytes]]) -> None:
     """Check and keep what was uploaded; the first new one is shown."""
     seen: set[int] = st.session_state.setdefault("kept", set())
     fresh = [(name, data) for name, data in files if hash((name, data)) not in seen]
-    first = ""
-    for name, data in fresh:
-        seen.add(hash((name, data)))
-        try:
-            path = str(opened.uploads.keep(name, data))
-        except ImageError as error:
-            st.error(plain(f"{name}: {error}"), icon=":material/broken_image:")
-            continue
-        _add([path])
-        first = first or path
-    if first:
-        st.query_params["image"] = first
+    seen.update(hash(file) for file in fresh)
+    kept = [str(path) for path in parts.keep_uploads(opened, fresh)]
+    _add(kept)
+    if kept:
+        st.query_params["image"] = kept[0]
 
 
 def _taken() -> list[str]:
@@ -139,7 +125,8 @@ def _nothing_yet(opened: Desk, key: Key) -> None:
     defects = [i for i in opened.library(key).values() if i.label == "defective"][:12]
     if defects:
         st.markdown("Bring in an image, or look at a defect that the library knows:")
-        cards = [parts.library_card(opened, image) for image in defects]
+        calibration = Calibration.from_payload(opened.entry(key).calibration)
+        cards = [parts.library_card(opened, image, calibration) for image in defects]
         chosen, _ = gallery(cards, key="examples", label="Defects of the library")
         if chosen:
             st.query_params["image"] = chosen
@@ -195,7 +182,7 @@ def _show_prediction(opened: Desk, key: Key, prediction: Prediction) -> None:
         parts.verdict_banner(prediction)
         charts.score_on_histogram(opened.entry(key), prediction.score)
         _evidence(opened, key, prediction, cell)
-        _seen_before(opened, prediction)
+        _seen_before(opened, key, prediction)
         _category_hint(opened, key, prediction.path)
     if not opened.copied:
         _teach(opened, key, prediction)
@@ -250,7 +237,19 @@ def _evidence(opened: Desk, key: Key, prediction: Prediction, cell: tuple[int, i
     )
 
 
-def _seen_before(opened: Desk, prediction: Prediction) -> None:
+def _seen_before(opened: Desk, key: Key, prediction: Prediction) -> None:
+    if near := prediction.near_known_defect:
+        kind = f" of type {plain(near.defect_type)}" if near.defect_type else ""
+        st.markdown(
+            f"**Near a known defect**{kind}: p = {near.p_value:.3g}, the share of normal parts "
+            "expected to come as near to one."
+        )
+        st.page_link(
+            page("library"),
+            label=plain(Path(near.path).name),
+            icon=":material/photo_library:",
+            query_params={"category": key.category, "image": near.image_id},
+        )
     seen = prediction.seen_before
     if seen is None:
         return

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from backbones.errors import ImageError, VecspectError
-from backbones.images import IMAGE_SUFFIXES
 from indexer.living import Change, quarantine_image, remove_images
 from indexer.naming import label_images
 from indexer.schema import CatalogEntry, LibraryImage
@@ -18,7 +17,6 @@ from ui.desk import Desk, Key
 from ui.embedding_map import embedding_map
 from ui.pictures import picture
 from ui.shell import attempt, changed, choose_category, desk, go, plain, revision_text
-from ui.uploads import MOST_FILES
 from ui.widgets import gallery
 
 _PAGE = 48
@@ -114,7 +112,8 @@ def _images(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         st.info("No image matches these filters.")
         return
     shown = images[(at - 1) * _PAGE : at * _PAGE]
-    cards = [parts.library_card(opened, image) for image in shown]
+    calibration = Calibration.from_payload(entry.calibration)
+    cards = [parts.library_card(opened, image, calibration) for image in shown]
     chosen, picked = gallery(
         cards,
         key=f"library {key} {at}",
@@ -258,10 +257,13 @@ def _unnamed(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         )
         return
     library = opened.library(key)
+    calibration = Calibration.from_payload(entry.calibration)
     for number, cluster in enumerate(clusters, 1):
         with st.container(border=True):
             st.markdown(f"**Group {number}: {len(cluster.image_ids)} images**")
-            cards = [parts.library_card(opened, library[i]) for i in cluster.image_ids[:24]]
+            cards = [
+                parts.library_card(opened, library[i], calibration) for i in cluster.image_ids[:24]
+            ]
             chosen, _ = gallery(cards, key=f"group {number}", label=f"Group {number}", side=100)
             if chosen:
                 st.query_params["image"] = chosen
@@ -277,7 +279,12 @@ def _map(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         return
     if chosen:
         library = opened.library(key)
-        cards = [parts.library_card(opened, library[i]) for i in chosen[:_PAGE] if i in library]
+        calibration = Calibration.from_payload(entry.calibration)
+        cards = [
+            parts.library_card(opened, library[i], calibration)
+            for i in chosen[:_PAGE]
+            if i in library
+        ]
         opened_one, picked = gallery(cards, key="map chosen", label="Chosen images", picked=[])
         if picked:
             _actions(opened, key, picked)
@@ -292,23 +299,12 @@ def _add(opened: Desk, key: Key) -> None:
         return
     label = st.segmented_control("These are", ["normal", "defective"], default="normal")
     kind = parts.defect_type_input(opened, key) if label == "defective" else ""
-    files = st.file_uploader(
-        "Images",
-        type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-        accept_multiple_files=True,
-        key="library upload",
-    )
-    parts.too_many(files)
+    files = parts.upload_input("Images", "library upload")
     found = parts.folder_input(opened, "library")
     if not (files or found) or not label:
         return
-    if st.button(f"Add {len(files[:MOST_FILES]) + len(found)} images", type="primary"):
-        paths = list(found)
-        for file in files[:MOST_FILES]:
-            try:
-                paths.append(opened.uploads.keep(file.name, file.getvalue()))
-            except ImageError as error:
-                st.error(plain(f"{file.name}: {error}"))
+    if st.button(f"Add {len(files) + len(found)} images", type="primary"):
+        paths = [*found, *parts.keep_uploads(opened, [(f.name, f.getvalue()) for f in files])]
         before = opened.entry(key).revision
         with st.spinner("Adding…"):
             done = attempt(

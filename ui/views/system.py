@@ -8,8 +8,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from backbones.errors import ImageError
-from backbones.images import IMAGE_SUFFIXES
 from backbones.registry import list_backbones, load_backbone
 from indexer.build import build_index
 from indexer.dataset import normal_images, read_dataset
@@ -19,7 +17,6 @@ from ui import parts
 from ui.desk import Desk, Key
 from ui.jobs import Job
 from ui.shell import attempt, changed_to, desk, go, place, plain, undo_bar, watch_job
-from ui.uploads import MOST_FILES
 
 _LEARNING = "learning"
 
@@ -90,18 +87,15 @@ def _new_category(opened: Desk) -> None:
             help="vecspect export makes the others ready for use.",
         )
         st.markdown("Images of **normal** parts: the more, the better; twenty at least.")
-        files = st.file_uploader(
-            "Upload",
-            type=sorted(suffix[1:] for suffix in IMAGE_SUFFIXES),
-            accept_multiple_files=True,
-            key="new category",
-        )
-        parts.too_many(files)
+        files = parts.upload_input("Upload", "new category")
         folder = parts.folder_input(opened, "system")
         if not (name and (files or folder)):
             return
+        if Key(name, backbone) in {Key(e.category, e.backbone) for e in opened.entries()}:
+            st.warning("There is such a category. Add images to it on the page Library.")
+            return
         if st.button("Learn", type="primary"):
-            source = _source(opened, name, [(f.name, f.getvalue()) for f in files[:MOST_FILES]])
+            source = _source(opened, name, [(f.name, f.getvalue()) for f in files])
             typed = Path(st.session_state["folder system"]).expanduser().resolve()
             data = source or typed
             place().jobs[_LEARNING] = Job(
@@ -112,12 +106,7 @@ def _new_category(opened: Desk) -> None:
 
 def _source(opened: Desk, name: str, files: list[tuple[str, bytes]]) -> Path | None:
     """The list of what was uploaded, as the CSV that a data set may be."""
-    kept = []
-    for file, data in files:
-        try:
-            kept.append(opened.uploads.keep(file, data))
-        except ImageError as error:
-            st.error(plain(f"{file}: {error}"))
+    kept = parts.keep_uploads(opened, files)
     if not kept:
         return None
     listed = opened.uploads.folder / f"{kept[0].stem}-{len(kept)}.csv"
@@ -135,18 +124,19 @@ def _learn(
 ) -> str:
     records = read_dataset(data)
     network = load_backbone(backbone, images=normal_images(records))
-    with opened.lock:
-        build = build_index(
-            records,
-            category=name,
-            backbone=network,
-            store=opened.store,
-            calibrator=ConformalCalibrator(),
-            coreset=opened.settings.coreset,
-            holdout=opened.settings.holdout,
-            seed=opened.settings.seed,
-            on_progress=on_progress,
-        )
+    # not under the desk's lock: nobody else writes to a category that is not there yet, and other
+    # pages go on meanwhile
+    build = build_index(
+        records,
+        category=name,
+        backbone=network,
+        store=opened.store,
+        calibrator=ConformalCalibrator(),
+        coreset=opened.settings.coreset,
+        holdout=opened.settings.holdout,
+        seed=opened.settings.seed,
+        on_progress=on_progress,
+    )
     counts = build.entry.counts
     skipped = f", {len(build.skipped)} not readable" if build.skipped else ""
     return (
