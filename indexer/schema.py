@@ -451,7 +451,7 @@ def similar_images(
     Without ``exact`` a large library is searched by its HNSW graph: at 100,000 images it finds
     the same ones in a tenth of the time (eval/results/library.md).
     """
-    if using == DEFECT:  # no other image has one, and to pass over them takes the engine 10 ms
+    if using == DEFECT:  # no other image has one, and passing over them is slow
         where = {"label": "defective", **where}
     return store.query(
         images_collection(entry.category, entry.backbone),
