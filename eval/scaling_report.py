@@ -53,7 +53,7 @@ def _bank_part(scaling: Scaling) -> Iterator[str]:
     exponent, _ = _search_fit(scaling)
     per_patch = scaling.banks[-1].resident_bytes / scaling.banks[-1].patches
     yield "## The memory bank"
-    yield _table(
+    yield markdown_table(
         ("patches", "prepare ms", "search one image ms", "resident MiB"),
         [
             (f"{b.patches}", f"{b.index_ms:.0f}", f"{b.search_ms:.1f}", _mib(b.resident_bytes))
@@ -70,7 +70,7 @@ def _bank_part(scaling: Scaling) -> Iterator[str]:
 
 def _engine_part(scaling: Scaling) -> Iterator[str]:
     yield "## The same bank in the engine"
-    yield _table(
+    yield markdown_table(
         (
             "patches",
             "write s",
@@ -123,7 +123,7 @@ def _learning_part(scaling: Scaling) -> Iterator[str]:
     seconds = [sum(learned.seconds.values()) for learned in scaling.learned]
     picking = [learned.seconds["coreset"] for learned in scaling.learned]
     yield "## Training images"
-    yield _table(
+    yield markdown_table(
         ("images", "bank patches", "learn s", "of it coreset s", "peak MiB"),
         [
             (f"{r.images}", f"{r.bank_patches}", f"{s:.1f}", f"{c:.1f}", f"{r.peak_mib:.0f}")
@@ -139,7 +139,7 @@ def _learning_part(scaling: Scaling) -> Iterator[str]:
 def _photo_part(scaling: Scaling) -> Iterator[str]:
     pixels = [photo.side**2 for photo in scaling.photos]
     yield "## Image size"
-    yield _table(
+    yield markdown_table(
         ("pixels", "file to input ms", "map ms"),
         [(f"{p.side} x {p.side}", f"{p.input_ms:.1f}", f"{p.map_ms:.1f}") for p in scaling.photos],
     )
@@ -162,7 +162,7 @@ def _plant(scaling: Scaling) -> str:
         [sum(learned.seconds.values()) for learned in scaling.learned],
     )
     seconds = learn[1] * IMAGES ** learn[0]
-    return _table(
+    return markdown_table(
         ("what", "value", "from"),
         [
             ("patches of a category's bank at 10 %", f"{bank:.3g}", "derived"),
@@ -197,7 +197,7 @@ def _cluster(scaling: Scaling) -> str:
         size = scaling.dim * bits / 8 + links
         nodes = int(np.ceil(CLUSTER * size * REPLICAS / (NODE_GIB * 2**30 * USABLE)))
         rows.append((name, f"{size:.0f}", f"{CLUSTER * size / 2**30:.0f}", f"{nodes}"))
-    table = _table(
+    table = markdown_table(
         (
             "precision in memory",
             "bytes a point",
@@ -230,6 +230,7 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:.0f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -59,13 +59,17 @@ def _learn(job: Job) -> Learned:
             calibrator=ConformalCalibrator(),
             coreset=job.coreset,
         )
-    status = Path("/proc/self/status").read_text()
-    # not getrusage: its figure is inherited from the process that started this one
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     counts = build.entry.counts
     return Learned(
         counts["bank_images"] + counts["calibration_images"],
         counts["bank_patches"],
         build.seconds,
-        peak,
+        peak_mib(),
     )
+
+
+def peak_mib() -> float:
+    """The largest resident memory of this process so far; mapped files count."""
+    # not getrusage: its figure is inherited from the process that started this one
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -22,7 +22,7 @@ import portalocker
 import qdrant_edge as edge
 
 from indexer.store import PayloadIndex, StoreError, VectorParams
-from indexer.store_checks import field_path
+from indexer.store_checks import field_path, plain_field
 
 LOCK = ".lock"
 MARKER = "collection.json"
@@ -32,7 +32,7 @@ DISTANCES = {
     "cosine": edge.Distance.Cosine,
     "dot": edge.Distance.Dot,
 }
-INDEXES = {
+INDEXES: dict[PayloadIndex, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
@@ -133,6 +133,13 @@ def load_shard(folder: Path) -> edge.EdgeShard:
         if not any((folder / "segments").iterdir()):
             raise FileNotFoundError("its segments are gone")
         return edge.EdgeShard.load(str(folder))
+
+
+def read_indexes(shard: edge.EdgeShard) -> dict[str, PayloadIndex]:
+    """Read which payload fields are indexed."""
+    kinds = {str(kind): name for name, kind in INDEXES.items()}
+    schema = shard.info().payload_schema
+    return {plain_field(path): kinds[str(info.data_type)] for path, info in schema.items()}
 
 
 def create_indexes(shard: edge.EdgeShard, indexes: Mapping[str, PayloadIndex]) -> None:

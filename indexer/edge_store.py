@@ -18,6 +18,7 @@ from indexer.edge_folder import (
     is_collection,
     load_shard,
     make_collection,
+    read_indexes,
     read_params,
     take_folder,
 )
@@ -100,6 +101,11 @@ class EdgeStore:
         """See `VectorStore`."""
         with self._engine(f"reading collection {name!r}"):
             return read_params(self._collection(name))
+
+    def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
+        """See `VectorStore`."""
+        with self._engine(f"reading collection {name!r}"):
+            return read_indexes(self._shard(name))
 
     def upsert(self, name: str, points: Iterable[Point]) -> None:
         """See `VectorStore`. Survives a kill of the process at once, a power cut after `flush`."""

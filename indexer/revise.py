@@ -89,6 +89,8 @@ def commit(store: VectorStore, entry: CatalogEntry, changed: Collection[str] | N
         if changed is None or collection in changed or collection == history:
             store.flush(collection)
     write_entry(store, entry)
+    # nothing to do but every few thousand images; then search would slow down without
+    store.optimize(images_collection(entry.category, entry.backbone))
 
 
 def restore(store: VectorStore, entry: CatalogEntry, old: CatalogEntry) -> list[str]:

@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 from qdrant_client import QdrantClient, models
 
 from indexer.store import (
+    PLAIN_COLLECTIONS,
     Distance,
     Hit,
     PayloadIndex,
     Point,
+    Quantization,
     Range,
+    ServerCollections,
     StoreError,
     Vector,
     VectorParams,
@@ -33,6 +36,7 @@ from indexer.store_checks import (
     checked_chunks,
     field_path,
     missing_collection,
+    plain_field,
     plain_payload,
     vector_selection,
     where_clauses,
@@ -44,11 +48,14 @@ TIMEOUT_S = 60
 GRPC_CHUNK_BYTES = 16 << 20  # raw floats a request
 REST_CHUNK_BYTES = 4 << 20  # JSON takes five times that, and the server refuses 32 MiB
 CHUNK_POINTS = 1000
+OVERSAMPLING = 3.0  # of quantised vectors: measured on int8, eval/results/library.md
 DISTANCES: dict[Distance, models.Distance] = {
     "euclid": models.Distance.EUCLID,
     "cosine": models.Distance.COSINE,
     "dot": models.Distance.DOT,
 }
+INDEX_KINDS: tuple[PayloadIndex, ...] = ("keyword", "integer", "float", "bool", "datetime")
+INDEX_NAMES = {models.PayloadSchemaType(kind): kind for kind in INDEX_KINDS}
 DISTANCE_NAMES = {distance: name for name, distance in DISTANCES.items()}
 HTTP_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 
@@ -60,8 +67,16 @@ class ServerStore:
     return when the server has applied them, so `flush` and `optimize` have nothing left to do.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None, prefer_grpc: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        prefer_grpc: bool = True,
+        collections: ServerCollections = PLAIN_COLLECTIONS,
+    ) -> None:
         self.location = url
+        self._made = collections
         self._memory = url == MEMORY
         self._chunk_bytes = GRPC_CHUNK_BYTES if prefer_grpc else REST_CHUNK_BYTES
         with self._calls():
@@ -91,9 +106,17 @@ class ServerStore:
             if self._client.collection_exists(name):
                 check_same_vectors(name, self.vector_params(name), vectors)
             else:
-                self._client.create_collection(name, vectors_config=_config(vectors))
-            for field, kind in {} if self._memory else payload_indexes.items():
-                schema = models.PayloadSchemaType(kind)
+                self._client.create_collection(
+                    name,
+                    vectors_config=_config(vectors, self._made.quantization),
+                    shard_number=self._made.shards,
+                    replication_factor=self._made.replication,
+                    write_consistency_factor=self._made.write_consistency,
+                )
+            if self._memory:
+                return
+            for field in sorted(payload_indexes.keys() - self.payload_indexes(name).keys()):
+                schema = models.PayloadSchemaType(payload_indexes[field])
                 self._client.create_payload_index(name, field_path(field), schema, wait=True)
 
     def delete_collection(self, name: str) -> None:
@@ -116,6 +139,13 @@ class ServerStore:
             )
             for key, params in (vectors or {}).items()
         }
+
+    def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
+        """See `VectorStore`."""
+        with self._calls():
+            schema = self._client.get_collection(name).payload_schema
+        kinds = ((plain_field(path), info.data_type) for path, info in schema.items())
+        return {field: INDEX_NAMES[kind] for field, kind in kinds if kind in INDEX_NAMES}
 
     def upsert(self, name: str, points: Iterable[Point]) -> None:
         """See `VectorStore`."""
@@ -205,7 +235,7 @@ class ServerStore:
                 using=using,
                 limit=top,
                 query_filter=_filter(where),
-                search_params=None if self._memory else models.SearchParams(exact=exact),
+                search_params=None if self._memory else _search_params(exact),
                 with_payload=True,
             ).points
         return [Hit(str(hit.id), hit.score, hit.payload or {}) for hit in found]
@@ -307,12 +337,24 @@ def _explain(error: Exception, location: str) -> StoreError:
     return StoreError(f"store {location}: {text[:300] or type(error).__name__}")
 
 
-def _config(vectors: Mapping[str, VectorParams]) -> dict[str, models.VectorParams]:
+def _search_params(exact: bool) -> models.SearchParams:
+    """An exact search reads the full vectors by itself."""
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+    return models.SearchParams(exact=exact, quantization=None if exact else rescored)
+
+
+def _config(
+    vectors: Mapping[str, VectorParams], quantization: Quantization | None
+) -> dict[str, models.VectorParams]:
+    int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+    quantised = models.ScalarQuantization(scalar=int8)
     return {
         key: models.VectorParams(
             size=params.size,
             distance=DISTANCES[params.distance],
             hnsw_config=None if params.indexed else models.HnswConfigDiff(m=0),
+            quantization_config=quantised if quantization and params.indexed else None,
+            on_disk=True if quantization and params.indexed else None,
         )
         for key, params in vectors.items()
     }

@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from backbones.base import Device, Precision
 from backbones.errors import VecspectError
+from indexer.store import Quantization
 
 CONFIG_FILE = Path("qdrant.yaml")
 _PREFIX = "VECSPECT_"
@@ -44,6 +45,10 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("api_key", "QDRANT_API_KEY", "VECSPECT_API_KEY")
     )
     prefer_grpc: bool = True
+    shards: int = Field(1, ge=1)
+    replication: int = Field(1, ge=1)
+    write_consistency: int = Field(1, ge=1)
+    quantization: Quantization | None = None
     backbone: str = "compact"
     weights: Path | None = None
     precision: Precision | None = None

@@ -15,6 +15,7 @@ from backbones.errors import VecspectError
 
 Vector = NDArray[np.float32]
 Distance = Literal["euclid", "cosine", "dot"]
+Quantization = Literal["int8"]
 PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime"]
 
 
@@ -113,6 +114,9 @@ class VectorStore(Protocol):
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
         """Return the named vectors of a collection."""
 
+    def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
+        """Return the indexed payload fields of a collection; `:memory:` indexes none."""
+
     def upsert(self, name: str, points: Iterable[Point]) -> None:
         """Write points, replacing those with the same id as a whole. Writing twice changes nothing.
 
@@ -186,18 +190,52 @@ class VectorStore(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCollections:
+    """How a server keeps the collections made on it; `qdrant.yaml` says when to change what.
+
+    Attributes:
+        shards: parts of a collection, which nodes share. replication: copies of each part.
+        write_consistency: copies that must have a write before it counts.
+        quantization: of vectors that are `indexed`; the full ones are then on disk.
+
+    Raises StoreError for a write that would wait for more copies than there are.
+    """
+
+    shards: int = 1
+    replication: int = 1
+    write_consistency: int = 1
+    quantization: Quantization | None = None
+
+    def __post_init__(self) -> None:
+        if self.write_consistency > self.replication:
+            raise StoreError(
+                f"expected write_consistency of at most replication ({self.replication}), "
+                f"got {self.write_consistency}: no write would ever count"
+            )
+
+
+PLAIN_COLLECTIONS = ServerCollections()
+
+
 def open_store(
-    location: str, *, api_key: str | None = None, prefer_grpc: bool = True
+    location: str,
+    *,
+    api_key: str | None = None,
+    prefer_grpc: bool = True,
+    collections: ServerCollections = PLAIN_COLLECTIONS,
 ) -> VectorStore:
     """Open the store at `location`.
 
     `http(s)://host[:port]` is a Qdrant server, `:memory:` a throw-away store for tests, anything
-    else a folder, created when missing. `api_key` and `prefer_grpc` concern servers only.
+    else a folder, created when missing. All but `location` concerns servers only.
     """
     if location == ":memory:" or location.startswith(("http://", "https://")):
         from indexer.server_store import ServerStore
 
-        return ServerStore(location, api_key=api_key, prefer_grpc=prefer_grpc)
+        return ServerStore(
+            location, api_key=api_key, prefer_grpc=prefer_grpc, collections=collections
+        )
     if not location or "://" in location:
         raise StoreError(
             f"expected a folder, http://…, https://… or ':memory:' as store, got {location!r}"

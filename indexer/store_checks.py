@@ -122,6 +122,11 @@ def field_path(field: str) -> str:
     return field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else f'"{field}"'
 
 
+def plain_field(path: str) -> str:
+    """Return the field that `field_path` made this path of."""
+    return path.strip('"')
+
+
 def where_clauses(where: Where) -> tuple[list[tuple[str, Match]], list[tuple[str, Match]]]:
     """Split conditions into (must, must not), each a list of (field, value)."""
     must: list[tuple[str, Match]] = []

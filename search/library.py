@@ -110,7 +110,9 @@ def neighbors(
     for each in entries:
         if by == "defect":
             check_defects_kept(store, each)
-        hits = similar_images(store, each, embedding, top=top, where=where, using=_VECTOR[by])
+        hits = similar_images(
+            store, each, embedding, top=top, where=where, using=_VECTOR[by], exact=False
+        )
         calibration = Calibration.from_payload(each.calibration)
         for hit in hits:
             image = library_image(hit.payload)

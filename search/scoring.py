@@ -43,7 +43,8 @@ def nearest_normal_images(
 
     By an exact query on the category's `images` collection, for an image-level backbone.
     """
-    hits = similar_images(store, entry, embedding, top=NEIGHBORS, where={"split": "bank"})
+    where = {"split": "bank"}
+    hits = similar_images(store, entry, embedding, top=NEIGHBORS, where=where, exact=True)
     return [(max(0.0, 1.0 - hit.score), library_image(hit.payload)) for hit in hits]
 
 

@@ -127,7 +127,9 @@ def speed(
     backbone: BackboneName = None,
     only: Annotated[
         str,
-        typer.Option(help="What to time: images (learning and scoring), knn, coreset or scaling."),
+        typer.Option(
+            help="What to time: images (learning and scoring), knn, coreset, scaling, library."
+        ),
     ] = "images",
     images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
     against: Annotated[

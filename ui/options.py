@@ -77,10 +77,15 @@ def settings_of(**flags: Any) -> Settings:
 
 def open_store_of(settings: Settings) -> VectorStore:
     """The store in use, made if it is not there."""
-    from indexer.store import open_store
+    from indexer.store import ServerCollections, open_store
 
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    return open_store(settings.store, api_key=key, prefer_grpc=settings.prefer_grpc)
+    collections = ServerCollections(
+        settings.shards, settings.replication, settings.write_consistency, settings.quantization
+    )
+    return open_store(
+        settings.store, api_key=key, prefer_grpc=settings.prefer_grpc, collections=collections
+    )
 
 
 def method_of(name: str | None) -> SearchMethod | None:

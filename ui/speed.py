@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backbones.base import Precision
 from backbones.errors import VecspectError
@@ -20,7 +20,7 @@ from ui.console import progress_bars, say
 if TYPE_CHECKING:
     from eval.speed import SpeedReport
 
-PARTS = ("images", "knn", "coreset", "scaling")
+PARTS = ("images", "knn", "coreset", "scaling", "library")
 RIVALS = ("anomalib", "faiss")
 BANKS = (2_000, 20_000, 100_000)
 KNN_DIM = 1024
@@ -106,12 +106,24 @@ def run_speed(
                 dataset, network, weights, coreset=coreset, on_progress=on_progress
             )
         page = scaling_page(scaling, f"{dataset.resolve().stem}, {backbone}", _command())
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "scaling.md").write_text(page, encoding="utf-8")
-        (out / "scaling.json").write_text(
-            json.dumps(asdict(scaling), indent=1) + "\n", encoding="utf-8"
-        )
-        say(page)
+        _write_page("scaling", page, asdict(scaling), out)
+    if only == "library":
+        from eval.library_report import library_page
+        from eval.speed_library import measure_library
+
+        with progress_bars() as on_progress:
+            library = measure_library(dataset, network, on_progress=on_progress)
+        title = f"{dataset.resolve().stem}, {backbone}"
+        page = library_page(library, title, _command(), _load())
+        _write_page("library", page, asdict(library), out)
+
+
+def _write_page(name: str, page: str, figures: dict[str, Any], out: Path) -> None:
+    """Print the page; write it, and the figures it was made of."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.md").write_text(page, encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    say(page)
 
 
 def _describe_learning(report: SpeedReport) -> Iterator[str]:
@@ -150,8 +162,7 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     summaries = list(summarise(timings))
     table = markdown(summaries, unit)
-    load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
-    notes = [*notes, f"Load of the machine in the last five minutes, this run's included: {load}."]
+    notes = [*notes, _load()]
     text = "\n\n".join([f"    {_command()}", table.rstrip(), *notes]) + "\n"
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     write_csv(timings, out / f"{name}.csv")
@@ -160,6 +171,11 @@ def _write(
     for note in notes:
         say(note)
     say(f"\ntables: {out / name}.md, .csv, .png")
+
+
+def _load() -> str:
+    load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    return f"Load of the machine in the last five minutes, this run's included: {load}."
 
 
 def _command() -> str:

@@ -19,7 +19,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from indexer import server_store
 from indexer.server_store import ServerStore
-from indexer.store import Point, StoreError, VectorParams
+from indexer.store import Point, ServerCollections, StoreError, VectorParams
 
 KEY = "secret"
 DIM = 1024
@@ -31,6 +31,8 @@ class ProtocolDouble(q.QdrantServicer, q.CollectionsServicer, q.PointsServicer):
     def __init__(self) -> None:
         self.version = "1.17.1"
         self.received: list[Any] = []
+        self.indexed: list[str] = []
+        self.absent = False
         self.server = grpc.server(futures.ThreadPoolExecutor(2))
         q.add_QdrantServicer_to_server(self, self.server)  # type: ignore[no-untyped-call]
         q.add_CollectionsServicer_to_server(self, self.server)  # type: ignore[no-untyped-call]
@@ -70,8 +72,31 @@ class ProtocolDouble(q.QdrantServicer, q.CollectionsServicer, q.PointsServicer):
             wal_config=q.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
         )
         return q.GetCollectionInfoResponse(
-            result=q.CollectionInfo(status=q.CollectionStatus.Green, config=config)
+            result=q.CollectionInfo(
+                status=q.CollectionStatus.Green,
+                config=config,
+                payload_schema={
+                    field: q.PayloadSchemaInfo(data_type=q.PayloadSchemaType.Keyword)
+                    for field in self.indexed
+                },
+            )
         )
+
+    def CollectionExists(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        exists = request.collection_name == "bank" and not self.absent
+        return q.CollectionExistsResponse(result=q.CollectionExists(exists=exists))
+
+    def Create(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.received.append(request)
+        return q.CollectionOperationResponse(result=True)
+
+    def CreateFieldIndex(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.received.append(request)
+        return q.PointsOperationResponse(result=q.UpdateResult(status=q.UpdateStatus.Completed))
+
+    def Query(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.received.append(request)
+        return q.QueryResponse()
 
     def Upsert(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.received.append(request)
@@ -188,3 +213,63 @@ def test_a_server_that_goes_away_is_one_line(double: ProtocolDouble) -> None:
         with pytest.raises(StoreError, match="no answer from Qdrant server") as caught:
             store.count("bank")
     _one_line(caught)
+
+
+def test_a_collection_is_made_with_the_copies_and_the_quantization_asked_for(
+    double: ProtocolDouble,
+) -> None:
+    double.absent = True
+    asked = ServerCollections(shards=3, replication=2, write_consistency=2, quantization="int8")
+    vectors = {
+        "patch": VectorParams(DIM, "euclid", indexed=False),
+        "whole": VectorParams(DIM, "cosine", indexed=True),
+    }
+    with ServerStore(double.url, api_key=KEY, collections=asked) as store:
+        store.create_collection("bank", vectors, {})
+    (made,) = double.received
+    copies = (made.shard_number, made.replication_factor, made.write_consistency_factor)
+    assert copies == (3, 2, 2)
+    whole, patch = (made.vectors_config.params_map.map[name] for name in ("whole", "patch"))
+    assert whole.quantization_config.scalar.type == q.QuantizationType.Int8
+    assert whole.quantization_config.scalar.always_ram
+    assert whole.on_disk
+    assert not patch.HasField("quantization_config"), "a memory bank is searched exactly"
+    assert not patch.on_disk
+
+
+def test_without_a_word_a_collection_is_one_copy_of_full_vectors(double: ProtocolDouble) -> None:
+    double.absent = True
+    with ServerStore(double.url, api_key=KEY) as store:
+        store.create_collection("bank", {"whole": VectorParams(DIM, "cosine", indexed=True)}, {})
+    (made,) = double.received
+    copies = (made.shard_number, made.replication_factor, made.write_consistency_factor)
+    assert copies == (1, 1, 1)
+    assert not made.vectors_config.params_map.map["whole"].HasField("quantization_config")
+
+
+def test_only_the_payload_indexes_that_are_missing_are_made(double: ProtocolDouble) -> None:
+    double.indexed = ["image_id", '"a field"']
+    vectors = {"patch": VectorParams(DIM, "euclid", indexed=False)}
+    wanted = {"image_id": "keyword", "a field": "keyword", "added_at": "datetime", "score": "float"}
+    with ServerStore(double.url, api_key=KEY) as store:
+        assert store.payload_indexes("bank") == {"image_id": "keyword", "a field": "keyword"}
+        store.create_collection("bank", vectors, wanted)  # type: ignore[arg-type]
+    made = {request.field_name: request.field_type for request in double.received}
+    kinds = q.FieldType.FieldTypeDatetime, q.FieldType.FieldTypeFloat
+    assert made == dict(zip(("added_at", "score"), kinds, strict=True))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_approximate_search_sorts_by_the_full_vectors(
+    double: ProtocolDouble, exact: bool
+) -> None:
+    with ServerStore(double.url, api_key=KEY) as store:
+        store.query("bank", np.ones(DIM, np.float32), using="patch", top=3, exact=exact)
+    (asked,) = double.received
+    assert asked.params.exact is exact
+    assert asked.params.quantization.rescore is not exact
+
+
+def test_a_write_that_waits_for_more_copies_than_there_are_is_refused() -> None:
+    with pytest.raises(StoreError, match=r"expected write_consistency of at most replication"):
+        ServerCollections(replication=2, write_consistency=3)

@@ -120,6 +120,8 @@ def test_creating_again_keeps_the_points_and_adds_indexes(store: VectorStore) ->
     store.create_collection(NAME, VECTORS, {**INDEXES, "a new field": "keyword"})
     assert store.count(NAME) == 3
     assert store.vector_params(NAME) == VECTORS
+    if store.location != ":memory:":
+        assert store.payload_indexes(NAME) == {**INDEXES, "a new field": "keyword"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from backbones.base import Backbone
+from indexer import schema
 from indexer.build import build_index
 from indexer.dataset import ImageRecord, read_dataset
 from indexer.naming import label_images
@@ -12,6 +13,7 @@ from indexer.schema import (
     DEFECT,
     WHOLE,
     CategoryError,
+    create_collections,
     find_entry,
     images_collection,
     read_images,
@@ -20,6 +22,7 @@ from indexer.schema import (
 from indexer.store import VectorParams, VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector
+from search.library import conditions
 from tests.conftest import CORESET
 
 
@@ -134,3 +137,53 @@ def test_library_of_an_older_store_says_what_to_do(
     assert inspector.inspect(query).seen_before is None
     with pytest.raises(CategoryError, match="Learn it again in a new store: vecspect index"):
         inspector.similar(query, by="defect")
+
+
+def label_one(store: VectorStore, **fields: str) -> None:
+    entry = find_entry(store, "grid")
+    label_images(
+        [next(iter(read_images(store, entry, {"label": "defective"})))],
+        store=store,
+        entry=entry,
+        calibrator=ConformalCalibrator(),
+        backbone=lambda: pytest.fail("no network is needed"),
+        fields=fields,
+    )
+
+
+def test_every_field_that_a_search_filters_on_is_indexed(learnt: VectorStore) -> None:
+    label_one(learnt, line="3")
+    wanted = conditions(without="x", label="normal", defect_type="hole", where={"line": "3"})
+    filtered = {*wanted, *visible(find_entry(learnt, "grid")), "split", "score", "added_at"}
+    indexes = learnt.payload_indexes(images_collection("grid", "compact"))
+    assert filtered <= indexes.keys()
+    assert (indexes["score"], indexes["added_at"]) == ("float", "datetime")
+
+
+@pytest.mark.parametrize("change", ["label", "index"])
+def test_library_written_before_a_field_was_indexed_gets_the_index(
+    learnt: VectorStore, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    entry = find_entry(learnt, "grid")
+    library = images_collection("grid", "compact")
+    points = list(learnt.scroll(library, with_vectors=True))
+    learnt.delete_collection(library)
+    with monkeypatch.context() as before:
+        before.setattr(schema, "LIBRARY_INDEXES", {"label": "keyword"})
+        create_collections(learnt, entry)
+    learnt.upsert(library, points)
+    assert learnt.payload_indexes(library).keys() == {"label"}
+    if change == "index":
+        create_collections(learnt, entry)
+    else:
+        label_one(learnt, line="3")
+    assert schema.LIBRARY_INDEXES.items() <= learnt.payload_indexes(library).items()
+
+
+def test_graph_of_a_library_is_kept_up_with_every_change(
+    learnt: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimized: list[str] = []
+    monkeypatch.setattr(type(learnt), "optimize", lambda self, name: optimized.append(name))
+    label_one(learnt, line="3")
+    assert optimized == [images_collection("grid", "compact")]
