@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from backbones.base import Backbone
+from indexer.living import add_images
+from indexer.schema import find_entry
+from indexer.store import open_store
+from search.calibration import ConformalCalibrator
 from tests.ui.driving import CHROMIUM, DRIVER, Browser, browsing, serving
 
 pytestmark = pytest.mark.skipif(
@@ -84,6 +90,39 @@ def test_ticked_images_are_named_together(browser: Browser) -> None:
     browser.see("page 1 of")
     browser.inside(".card input").click()
     browser.see("1 ticked")
+    browser.click("Name")
+    browser.see("A note, as NAME=VALUE")
+    field = browser.driver.find_element(By.CSS_SELECTOR, "[role=dialog] [placeholder='line=3']")
+    field.send_keys("line=7", Keys.ENTER)
+    browser.click("Save")
+    browser.see("labelled 1 image line=7")
+
+
+def test_gallery_pages_forth_and_back(
+    app_settings: Path, network: Backbone, dataset: Path, request: pytest.FixtureRequest
+) -> None:
+    source = min((dataset / "test" / "good").iterdir())
+    more = [app_settings / f"more{number:02}.png" for number in range(30)]
+    for number, path in enumerate(more):
+        path.write_bytes(source.read_bytes() + bytes([number]))
+    with open_store(os.environ["VECSPECT_STORE"]) as store:
+        entry = find_entry(store, "grid")
+        add_images(
+            more,
+            store=store,
+            entry=entry,
+            backbone=network,
+            calibrator=ConformalCalibrator.of(entry),
+        )
+    browser: Browser = request.getfixturevalue("browser")
+    browser.open("/library?category=grid")
+    browser.see("56 images, page 1 of 2")
+    browser.click("Next")
+    browser.see("page 2 of 2")
+    browser.wait("last card", lambda: "more29.png" in browser.inside(".gallery").text)
+    assert "page=2" in browser.driver.current_url
+    browser.click("Back")
+    browser.see("page 1 of 2")
 
 
 def test_pages_are_reached_by_the_menu_and_fit_a_narrow_screen(browser: Browser) -> None:
