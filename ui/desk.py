@@ -72,7 +72,7 @@ class Desk:
         self._networks: dict[str, Backbone] = {}
         self._watches: dict[Key, Watch] = {}
         self._libraries: dict[Key, tuple[int, dict[str, LibraryImage]]] = {}
-        self._predictions: dict[tuple[Key, int, Path], Prediction] = {}
+        self._predictions: dict[tuple[Key, int, Path, int], Prediction] = {}
 
     def close(self) -> None:
         """Let another process have the store."""
@@ -136,7 +136,7 @@ class Desk:
         with self.lock:
             inspector = self.inspector(key)
             inspector.refresh()
-            place = (key, inspector.entry.revision, path)
+            place = (key, inspector.entry.revision, path, _changed_at(path))
             if place not in self._predictions:
                 prediction = inspector.inspect(path)
                 self._predictions[place] = prediction
@@ -201,3 +201,11 @@ class Desk:
         real = Path(path).resolve()
         inside = any(real.is_relative_to(root) for root in (*self.roots, self.uploads.folder))
         return real if inside and real.is_file() else None
+
+
+def _changed_at(path: Path) -> int:
+    """Nanoseconds; 0 of a file that is gone, which scoring explains."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,18 @@ def test_inspecting_library_images_does_not_count_for_health(desk: Desk, dataset
     desk.inspect(GRID, new)
     desk.inspect(GRID, new)
     assert check_health(desk.store, desk.entry(GRID)).images == 1
+
+
+def test_a_file_that_was_written_again_is_scored_again(
+    desk: Desk, dataset: Path, app_settings: Path
+) -> None:
+    latest = app_settings / "latest.png"
+    scores = []
+    for source in (min((dataset / "test").rglob("*.png")), max((dataset / "test").rglob("*.png"))):
+        latest.write_bytes(source.read_bytes())
+        os.utime(latest, ns=(len(scores), len(scores)))
+        scores.append(desk.inspect(GRID, latest).score)
+    assert scores[0] != scores[1]
 
 
 def test_two_threads_may_inspect_and_change_at_once(desk: Desk, dataset: Path) -> None:
