@@ -136,7 +136,7 @@ def test_a_file_that_was_written_again_is_scored_again(
     desk: Desk, dataset: Path, app_settings: Path
 ) -> None:
     latest = app_settings / "latest.png"
-    scores = []
+    scores: list[float] = []
     for source in (min((dataset / "test").rglob("*.png")), max((dataset / "test").rglob("*.png"))):
         latest.write_bytes(source.read_bytes())
         os.utime(latest, ns=(len(scores), len(scores)))

@@ -14,12 +14,11 @@ from search.inspector import Prediction
 from search.library import By, Neighbor
 from ui import charts, parts
 from ui.desk import Desk, Key
-from ui.pictures import data_uri, patch_pair, thumbnail
+from ui.intake import brought_in, chosen_image, strip, take_in
+from ui.pictures import patch_pair
 from ui.shell import attempt, changed, choose_category, desk, go, page, plain, revision_text
 from ui.widgets import Card, gallery, viewer
 
-_TAKEN = "taken"
-"""In the session: paths of the images that were brought in, in their order."""
 _MOST_REPLAYED = 60
 _ALIKE: dict[By, str] = {
     "defect": "what deviates",
@@ -36,8 +35,8 @@ def show() -> None:
     """The page."""
     opened = desk()
     key = choose_category(opened, "Inspect")
-    _take_in(opened, key)
-    path = _chosen(opened, key)
+    take_in(opened, key)
+    path = chosen_image(opened, key)
     if path is None:
         _nothing_yet(opened, key)
         return
@@ -50,77 +49,10 @@ def show() -> None:
     _show_prediction(opened, key, prediction)
 
 
-def _take_in(opened: Desk, key: Key) -> None:
-    """The ways by which images come in."""
-    with st.expander(
-        "Images",
-        icon=":material/add_photo_alternate:",
-        expanded=not (_taken() or "image" in st.query_params),
-    ):
-        upload, camera, folder = st.tabs(["Upload", "Camera", "Folder"])
-        with upload:
-            files = parts.upload_input("Drop one or many images", "uploaded")
-            _keep(opened, [(file.name, file.getvalue()) for file in files])
-        with camera:
-            if st.toggle("Use the camera of this device"):
-                shot = st.camera_input("Take a picture", label_visibility="collapsed")
-                if shot:
-                    _keep(opened, [("camera.jpg", shot.getvalue())])
-        with folder:
-            paths = parts.folder_input(opened, "inspect")
-            if paths and st.button(f"Take {len(paths)} images", key="take folder"):
-                _add([str(path) for path in paths])
-                st.query_params["image"] = str(paths[0])
-                st.rerun()
-        if _taken() and st.button("Clear", icon=":material/close:", type="tertiary"):
-            st.session_state[_TAKEN] = []
-            st.session_state["kept"] = set()
-            st.query_params.pop("image", None)
-            st.rerun()
-
-
-def _keep(opened: Desk, files: list[tuple[str, bytes]]) -> None:
-    """Check and keep what was uploaded; the first new one is shown."""
-    seen: set[int] = st.session_state.setdefault("kept", set())
-    fresh = [(name, data) for name, data in files if hash((name, data)) not in seen]
-    seen.update(hash(file) for file in fresh)
-    kept = [str(path) for path in parts.keep_uploads(opened, fresh)]
-    _add(kept)
-    if kept:
-        st.query_params["image"] = kept[0]
-
-
-def _taken() -> list[str]:
-    taken: list[str] = st.session_state.setdefault(_TAKEN, [])
-    return taken
-
-
-def _add(paths: list[str]) -> None:
-    st.session_state[_TAKEN] = list(dict.fromkeys([*_taken(), *paths]))
-
-
-def _chosen(opened: Desk, key: Key) -> Path | None:
-    """The file that the address names: an image of the library by id, or a path that is served."""
-    wanted = st.query_params.get("image", "")
-    if not wanted:
-        return None
-    image = opened.library(key).get(wanted)
-    path = opened.served(image.path if image else wanted)
-    if path is None:
-        if image or Path(wanted).is_absolute():
-            st.warning(parts.not_served(image.path if image else wanted))
-        else:
-            st.warning("This category has no such image. Choose another category or image.")
-        return None
-    if image is None and str(path) not in _taken():
-        _add([str(path)])
-    return path
-
-
 def _nothing_yet(opened: Desk, key: Key) -> None:
     st.caption(plain(revision_text(opened.entry(key))))
-    if _taken():
-        _strip(opened, key, None)
+    if brought_in():
+        strip(opened, key, None)
         return
     defects = [i for i in opened.library(key).values() if i.label == "defective"][:12]
     if defects:
@@ -133,31 +65,6 @@ def _nothing_yet(opened: Desk, key: Key) -> None:
             st.rerun()
     else:
         st.markdown("Bring in an image to see its verdict.")
-
-
-def _strip(opened: Desk, key: Key, shown: Path | None) -> None:
-    """The images brought in, with their verdicts."""
-    taken = [Path(path) for path in _taken()]
-    if len(taken) < 2 and shown is not None:
-        return
-    cards = []
-    for path in taken[:48]:
-        try:
-            prediction = opened.inspect(key, path)
-            verdict, line = prediction.verdict, f"p {prediction.p_value:.3g}"
-            picture = data_uri(thumbnail(path))
-        except VecspectError as error:
-            cards.append(Card(str(path), "", path.name, (str(error),)))
-            continue
-        cards.append(Card(str(path), picture, path.name, (line,), verdict))
-    chosen, _ = gallery(
-        cards, key="strip", label="Images brought in", chosen=str(shown or ""), side=100
-    )
-    if len(taken) > len(cards):
-        st.caption(f"{len(taken) - len(cards)} more: score them all on the page Batch.")
-    if chosen and chosen != str(shown or ""):
-        st.query_params["image"] = chosen
-        st.rerun()
 
 
 def _show_prediction(opened: Desk, key: Key, prediction: Prediction) -> None:
@@ -176,7 +83,7 @@ def _show_prediction(opened: Desk, key: Key, prediction: Prediction) -> None:
             or boxes
         )
     with left:
-        _strip(opened, key, prediction.path)
+        strip(opened, key, prediction.path)
         cell = _patch(prediction, boxes)
     with right:
         parts.verdict_banner(prediction)
@@ -322,7 +229,7 @@ def _teach(opened: Desk, key: Key, prediction: Prediction) -> None:
 def _show_replay(opened: Desk, key: Key, prediction: Prediction) -> None:
     """What would change; worked out once for an image and a revision."""
     known = [i.path for i in opened.library(key).values() if i.label == "defective"]
-    asked = list(dict.fromkeys([*known[:_MOST_REPLAYED], *_taken()[:_MOST_REPLAYED]]))
+    asked = list(dict.fromkeys([*known[:_MOST_REPLAYED], *brought_in()[:_MOST_REPLAYED]]))
     others = [Path(p) for p in asked if p != str(prediction.path) and opened.served(p)]
     place = (prediction.path, prediction.revision)
     held = st.session_state.get("replay")
