@@ -1,4 +1,4 @@
-"""The two widgets that Streamlit lacks: a picture whose patches can be clicked, and a gallery.
+"""What Streamlit lacks: a picture whose patches can be clicked, a gallery, a frame without scripts.
 
 Text reaches them as data and is set with `textContent`, so no file name or payload becomes HTML.
 """
@@ -192,12 +192,30 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
 }
 """
 
+_FRAME_JS = """
+export default function ({ data, parentElement }) {
+  parentElement.querySelector("iframe").srcdoc = data.page;
+}
+"""
+
 _viewer = st.components.v2.component(
     "vecspect_viewer", html=_VIEWER_HTML, css=_VIEWER_CSS, js=_VIEWER_JS
 )
 _gallery = st.components.v2.component(
     "vecspect_gallery", html=_GALLERY_HTML, css=_GALLERY_CSS, js=_GALLERY_JS
 )
+
+_frame = st.components.v2.component(
+    "vecspect_frame",
+    html='<iframe sandbox title="report"></iframe>',
+    css="iframe { width: 100%; height: 900px; border: 1px solid var(--st-border-color); }",
+    js=_FRAME_JS,
+)
+
+
+def framed(page: str, *, key: str) -> None:
+    """A page of HTML in a frame of its own, in which no script runs, whoever wrote it."""
+    _frame(key=key, data={"page": page})
 
 
 def viewer(

@@ -12,6 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from backbones.base import Backbone
+from eval.benchmark import run_benchmark
+from eval.report import write_report
 from indexer.living import add_images
 from indexer.schema import find_entry
 from indexer.store import open_store
@@ -123,6 +125,22 @@ def test_gallery_pages_forth_and_back(
     assert "page=2" in browser.driver.current_url
     browser.click("Back")
     browser.see("page 1 of 2")
+
+
+def test_a_report_is_shown_in_a_frame_without_scripts(
+    browser: Browser, app_settings: Path, dataset: Path
+) -> None:
+    result = run_benchmark([dataset], ["compact"], out=app_settings / "bench")
+    page = write_report(result, app_settings / "bench").html
+    page.write_text(page.read_text() + "<script>top.document.title = 'taken'</script>")
+    browser.open("/reports")
+    browser.see("Show it here")
+    switch = (By.CSS_SELECTOR, "[data-testid=stCheckbox] label")
+    browser.wait("switch", lambda: browser.driver.find_element(*switch)).click()
+    frame = browser.inside("iframe")
+    browser.wait("report", lambda: "vecspect benchmark" in frame.get_attribute("srcdoc"))
+    assert frame.get_attribute("sandbox") == ""
+    assert browser.driver.title != "taken"
 
 
 def test_pages_are_reached_by_the_menu_and_fit_a_narrow_screen(browser: Browser) -> None:

@@ -16,7 +16,7 @@ from eval.summary import interval_text
 from ui import charts, parts
 from ui.desk import Desk
 from ui.shell import desk, go, plain
-from ui.widgets import Card, gallery
+from ui.widgets import Card, framed, gallery
 
 _DEPTH = 3
 _WORST = 6
@@ -187,4 +187,4 @@ def _pages(folders: list[Path]) -> None:
             )
             shown = st.toggle("Show it here", key=f"show {folder}")
         if shown:
-            st.iframe(page, height=900)
+            framed(page.read_text(encoding="utf-8"), key=f"page {folder}")
