@@ -231,7 +231,9 @@ def undo_bar(opened: Desk) -> None:
 def _explain_no_store(reason: str) -> None:
     here = place()
     st.title("No store is open")
-    st.error(plain(reason), icon=":material/error:")
+    for error in (reason, st.session_state.pop("demo error", "")):
+        if error:
+            st.error(plain(error), icon=":material/error:")
     folder = "://" not in here.settings.store
     there = folder and Path(here.settings.store).expanduser().is_dir()
     if there:

@@ -353,6 +353,21 @@ def test_without_a_store_the_app_offers_the_demo(
     assert not Path("nothing_here").exists()
 
 
+def test_a_demo_that_fails_says_why(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("ui.demo.run_demo", full)
+    monkeypatch.setenv("VECSPECT_STORE", "nothing_here")
+    place.clear()
+    page = open_page("inspect")
+    button(page, "Make the demo").click().run()
+    if job := place().jobs.get("demo"):
+        job.wait(10)
+        page.run()
+    assert "No space left on device" in texts(page)
+
+
 def test_an_unknown_category_in_the_address_is_named(open_page: OpenPage) -> None:
     page = open_page("library", category="wood")
     assert "no category wood" in texts(page)
