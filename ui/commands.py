@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -32,9 +32,6 @@ from ui.options import (
     open_store_of,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from search.inspector import Inspector, Prediction
 
 
 def index(
@@ -178,7 +175,7 @@ def score(
     from search.health import Watch
     from search.inspector import Inspector
     from ui.console import note_skipped, progress_bars, say
-    from ui.output import csv_writer, describe_prediction
+    from ui.output import csv_writer, describe_prediction, write_map
 
     settings = settings_of(store=store, device=device)
     files = expand_paths(paths)
@@ -202,7 +199,7 @@ def score(
                 watch.record(outcome)
                 fields = outcome.to_dict()
                 if maps:
-                    fields["map"] = str(_write_map(inspector, outcome, maps, used))
+                    fields["map"] = str(write_map(inspector, outcome, maps, used))
                 write_row(fields)
                 if as_json:
                     say(json.dumps(fields))
@@ -277,15 +274,3 @@ def status(as_json: AsJson = False, store: Store = None) -> None:
         for d in described
     ]
     say(table(heads, rows))
-
-
-def _write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:
-    """Save the picture under the image's name; a repeated name gets a number."""
-    name, number = prediction.path.stem, 1
-    while name in used:
-        number += 1
-        name = f"{prediction.path.stem}-{number}"
-    used.add(name)
-    file = folder / f"{name}.png"
-    inspector.explain(prediction).save(file)
-    return file

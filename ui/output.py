@@ -14,7 +14,7 @@ from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
-from search.inspector import Prediction
+from search.inspector import Inspector, Prediction
 from search.replay import Replay
 from ui.console import table
 
@@ -193,3 +193,15 @@ def csv_writer(file: Path | None) -> Iterator[Any]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:
+    """Save the picture under the image's name; a repeated name gets a number."""
+    name, number = prediction.path.stem, 1
+    while name in used:
+        number += 1
+        name = f"{prediction.path.stem}-{number}"
+    used.add(name)
+    file = folder / f"{name}.png"
+    inspector.explain(prediction).save(file)
+    return file

@@ -21,8 +21,11 @@ from ui.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backbones.preprocess import Box
-    from search.library import By
+    from search.inspector import Inspector
+    from search.library import By, Neighbor
 
 
 def similar(
@@ -49,6 +52,9 @@ def similar(
         typer.Option("--across-categories", help="Also search categories of the same network."),
     ] = False,
     top: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 5,
+    maps: Annotated[
+        Path | None, typer.Option(help="Write an explaining picture per hit to this folder.")
+    ] = None,
     as_json: AsJson = False,
     backbone: BackboneName = None,
     weights: Weights = None,
@@ -76,6 +82,10 @@ def similar(
         raise typer.BadParameter(
             "by region searches one category", param_hint="--across-categories"
         )
+    if maps and across_categories:
+        raise typer.BadParameter(
+            "pictures are of hits of one category", param_hint="--across-categories"
+        )
     settings = settings_of(store=store, device=device)
     with open_existing(settings) as opened:
         inspector = Inspector(
@@ -91,9 +101,11 @@ def similar(
             where=fields,
             across_categories=across_categories,
         )
+        pictures = _explain(inspector, neighbors, maps) if maps else {}
     if as_json:
         for neighbor in neighbors:
-            say(json.dumps(neighbor.to_dict()))
+            picture = {"map": pictures.get(neighbor.image_id)} if maps else {}
+            say(json.dumps({**neighbor.to_dict(), **picture}))
     elif neighbors:
         heads = ["distance", "label", "defect type", "verdict", "fields", "path"]
         rows = [
@@ -118,6 +130,25 @@ def similar(
         say(table(heads, rows))
     else:
         note("no image of the library matches these filters.")
+
+
+def _explain(inspector: Inspector, neighbors: Sequence[Neighbor], folder: Path) -> dict[str, str]:
+    """Write a picture of each hit whose file is there; its path by image id."""
+    from backbones.errors import ImageError
+    from ui.console import note
+    from ui.output import write_map
+
+    folder.mkdir(parents=True, exist_ok=True)
+    used: set[str] = set()
+    written = {}
+    for neighbor in neighbors:
+        try:
+            prediction = inspector.inspect(neighbor.path)
+        except ImageError as error:
+            note(f"no picture: {error}")
+            continue
+        written[neighbor.image_id] = str(write_map(inspector, prediction, folder, used))
+    return written
 
 
 def label(

@@ -94,6 +94,19 @@ def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_pat
     assert ("unknown defect type" if named == "unknown" else named) in line.rsplit("  ", 1)[0]
 
 
+def test_similar_explains_its_hits_in_pictures(
+    vecspect: Vecspect, dataset: Path, tmp_path: Path
+) -> None:
+    query = min((dataset / "test" / "contamination").iterdir())
+    out = vecspect("similar", query, "-c", "grid", "--top", 3, "--maps", tmp_path / "m", "--json")
+    maps = [Path(json.loads(line)["map"]) for line in out[1].splitlines()]
+    assert len(set(maps)) == 3
+    for file in maps:
+        with Image.open(file) as picture:
+            assert picture.width > picture.height
+    assert vecspect("similar", query, "-c", "grid", "--maps", "m", "--across-categories")[0] == 2
+
+
 def test_outliers_lists_normal_images(vecspect: Vecspect) -> None:
     code, out, _ = vecspect("outliers", "-c", "grid", "--json", "--top", 3)
     assert (code, len(out.splitlines())) == (0, 3)
