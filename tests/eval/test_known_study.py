@@ -17,11 +17,19 @@ def record(name: str, kind: str) -> ImageRecord:
 
 
 def test_a_part_seen_twice_is_never_on_both_sides() -> None:
-    defects = [record(f"exp{e}_num_{n}.png", "crack") for n in range(9) for e in (1, 2)]
+    defects = [
+        record(f"exp{e}_num_{1000 * n + 20 * e}.png", "crack") for n in range(9) for e in (1, 2)
+    ]
     for seed in range(5):
         known = _half_known(defects, seed)
         assert (known[::2] == known[1::2]).all()
         assert 0 < known.sum() < len(defects)
+
+
+def test_a_name_that_is_a_number_alone_is_a_part_of_its_own() -> None:
+    defects = [record(f"{kind}/{n:03}.png", kind) for kind in ("bent", "glue") for n in range(10)]
+    known = _half_known(defects, 0)
+    assert known[:10].sum() == known[10:].sum() == 5
 
 
 def test_the_second_score_only_adds_to_what_is_caught(network: Backbone, dataset: Path) -> None:
