@@ -17,9 +17,8 @@ def record(name: str, kind: str) -> ImageRecord:
 
 
 def test_a_part_seen_twice_is_never_on_both_sides() -> None:
-    defects = [
-        record(f"exp{e}_num_{1000 * n + 20 * e}.png", "crack") for n in range(9) for e in (1, 2)
-    ]
+    serials = [1000 * part + 20 * light for part in range(9) for light in (1, 2)]
+    defects = [record(f"exp1_num_{serial}.png", "crack") for serial in serials]
     for seed in range(5):
         known = _half_known(defects, seed)
         assert (known[::2] == known[1::2]).all()
