@@ -1,8 +1,8 @@
 """What the second score is worth: half of the defects known, the other half to be caught.
 
 Split at random by part within each defect type, so that no part is known and then asked for in
-other light. Images are taken to be of one part if their names end in serial numbers that follow each
-other within `SERIES`; a name that is a number alone is one of a list, and a part of its own.
+other light. Images are taken to be of one part if their names end in serial numbers that follow
+each other within `SERIES`; a name that is a number alone is one of a list, and a part of its own.
 """
 
 from __future__ import annotations
