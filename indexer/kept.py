@@ -77,6 +77,11 @@ def read_kept(
         yield str(point.payload["image_id"]), _array(kind, point.payload)
 
 
+def as_kept(kind: Kind, array: Float32) -> Float32:
+    """The array as `read_kept` gives back what `keep` rounds."""
+    return array.astype(_DTYPES[kind]).astype(np.float32)
+
+
 def _array(kind: Kind, payload: Mapping[str, Any]) -> Float32:
     raw = np.frombuffer(base64.b64decode(payload["data"]), dtype=_DTYPES[kind])
     return raw.reshape(payload["shape"]).astype(np.float32)

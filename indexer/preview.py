@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
-from indexer.kept import Kind, read_kept
+from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
 from indexer.living import check_patches, counted, role_of_next
 from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
@@ -77,15 +77,10 @@ def preview_additions(
     if calibrator.known_defects:
         defects = read_defect_patches(store, entry).vectors
         judges = dict(read_kept(store, entry, "patches"))
-        judges |= {f"new {number}": _as_kept(image.patches) for number, image in enumerate(images)}
+        judges |= {f"new {n}": as_kept("patches", i.patches) for n, i in enumerate(images)}
         patches = ((key, judges[key]) for key in distances)
         calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
     return Preview(tuple(roles), growth.vectors, calibration)
-
-
-def _as_kept(patches: Float32) -> Float32:
-    """Rounded as `indexer.kept` rounds them, so that a replay says what the change will do."""
-    return patches.astype(np.float16).astype(np.float32)
 
 
 def _with_new(

@@ -168,8 +168,13 @@ class Calibration:
         """Inverse of ``to_payload``."""
         # scores are float32; the embedded engine rounds the last bit of a double in a payload
         scores, peaks, synthetic, known = (
-            tuple(float(np.float32(s)) for s in payload.get(name, ()))
-            for name in ("scores", "peaks", "synthetic", "known")
+            tuple(float(np.float32(s)) for s in values)
+            for values in (
+                payload["scores"],
+                payload["peaks"],
+                payload["synthetic"],
+                payload.get("known", ()),  # a catalog may be older than this one
+            )
         )
         return cls(
             scores,

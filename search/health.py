@@ -71,11 +71,9 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One watched value over the images of a window: when, its value, the capital after it."""
+    """One watched value over the images of a window: the capital after each."""
 
     name: str
-    times: tuple[str, ...]
-    values: tuple[float, ...]
     capital: tuple[float, ...]
 
 
@@ -161,11 +159,10 @@ def health_traces(store: VectorStore, entry: CatalogEntry) -> list[Trace]:
     looks = _read_looks(store, entry)
     traces = []
     for name in _SIGNALS:
-        reference, chosen, values = _stream(name, calibration, looks, lines)
+        reference, _, values = _stream(name, calibration, looks, lines)
         if values:
             capital, _ = betting_capital(reference, values)
-            times = tuple(str(line["at"]) for line in chosen)
-            traces.append(Trace(name, times, tuple(values), tuple(capital.tolist())))
+            traces.append(Trace(name, tuple(capital.tolist())))
     return traces
 
 

@@ -88,9 +88,10 @@ def read_batches(folder: Path) -> list[Batch]:
 
 def work_off(desk: Desk, batch: Batch, on_progress: Progress) -> str:
     """Score what is missing, a few at a time; a line that says how it went."""
-    waiting = iter(batch.missing())
+    missing = batch.missing()
+    waiting = iter(missing)
     total = len(batch.paths)
-    done = total - len(batch.missing())
+    done = total - len(missing)
     failed = 0
     with (batch.folder / "results.jsonl").open("a", encoding="utf-8") as stream:
         stream.write("\n")  # a line torn by the end of the process stays alone

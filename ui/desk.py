@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from backbones.base import Backbone
+from backbones.preprocess import Box
 from backbones.weights import sha256_of
 from indexer.edge_folder import copy_store
 from indexer.living import Change, add_images, rollback
@@ -29,6 +31,7 @@ from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
 from search.health import Watch
 from search.inspector import Inspector, Prediction, load_category_network
+from search.library import By, Neighbor
 from search.replay import Replay, replay_additions
 from ui.options import open_existing
 from ui.uploads import Uploads
@@ -36,7 +39,8 @@ from ui.uploads import Uploads
 _OPEN = 4
 """Categories whose bank stays in memory; the one used longest ago makes place."""
 _REMEMBERED = 400
-"""Predictions kept, so that a slider or a click need not score again."""
+"""Answers kept, so that a slider or a click need not score and search again."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Desk:
         self._networks: dict[str, Backbone] = {}
         self._watches: dict[Key, Watch] = {}
         self._libraries: dict[Key, tuple[int, dict[str, LibraryImage]]] = {}
-        self._predictions: dict[tuple[Key, int, Path, int], Prediction] = {}
+        self._answers: dict[tuple[object, ...], Any] = {}
 
     def close(self) -> None:
         """Let another process have the store."""
@@ -133,17 +137,39 @@ class Desk:
         Raises:
             ImageError: the file cannot be read.
         """
+
+        def score(inspector: Inspector) -> Prediction:
+            prediction = inspector.inspect(path)
+            self.watch(key, prediction)
+            return prediction
+
+        return self._once(key, path, ("inspect",), score)
+
+    def similar(
+        self, key: Key, path: Path, *, top: int, by: By, label: str, box: Box | None = None
+    ) -> list[Neighbor]:
+        """As `Inspector.similar`, searched once a revision."""
+        return self._once(
+            key,
+            path,
+            ("similar", top, by, label, box),
+            lambda inspector: inspector.similar(path, top=top, by=by, label=label, box=box),
+        )
+
+    def _once(
+        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
+    ) -> T:
+        """What the inspector says of a file, asked again when category or file have changed."""
         with self.lock:
             inspector = self.inspector(key)
             inspector.refresh()
-            place = (key, inspector.entry.revision, path, _changed_at(path))
-            if place not in self._predictions:
-                prediction = inspector.inspect(path)
-                self._predictions[place] = prediction
-                while len(self._predictions) > _REMEMBERED:
-                    del self._predictions[next(iter(self._predictions))]
-                self.watch(key, prediction)
-            return self._predictions[place]
+            place = (key, inspector.entry.revision, path, _changed_at(path), what)
+            if place not in self._answers:
+                self._answers[place] = ask(inspector)
+                while len(self._answers) > _REMEMBERED:
+                    del self._answers[next(iter(self._answers))]
+            answer: T = self._answers[place]
+            return answer
 
     def watch(self, key: Key, prediction: Prediction) -> None:
         """Note a score for the health of the calibration; library images are no new parts."""
@@ -158,10 +184,15 @@ class Desk:
 
     def propose(self, path: Path, near: Key) -> Key:
         """The category whose normal images look most like this one, of the network of ``near``."""
-        with self.lock:
-            inspector = self.inspector(near)
-            found = inspector.similar(path, top=1, label="normal", across_categories=True)
-            return Key(found[0].category, near.backbone) if found else near
+        found = self._once(
+            near,
+            path,
+            ("propose", *((entry.category, entry.revision) for entry in self.entries())),
+            lambda inspector: inspector.similar(
+                path, top=1, label="normal", across_categories=True
+            ),
+        )
+        return Key(found[0].category, near.backbone) if found else near
 
     def change(
         self, key: Key, action: Callable[[CatalogEntry, ConformalCalibrator], Change]

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from backbones.errors import ImageError
 from backbones.images import LoadedImage, load_image
 from indexer.settings import load_settings
 from search.health import check_health
+from search.inspector import Inspector
+from search.library import Neighbor
 from ui.batch import begin, read_batches, work_off
 from ui.desk import Desk, Key
 from ui.jobs import Job, JobStopped
@@ -142,6 +145,28 @@ def test_a_file_that_was_written_again_is_scored_again(
         os.utime(latest, ns=(len(scores), len(scores)))
         scores.append(desk.inspect(GRID, latest).score)
     assert scores[0] != scores[1]
+
+
+def test_the_same_question_is_asked_once_a_revision(
+    desk: Desk, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | str] = []
+    search = Inspector.similar
+
+    def similar(self: Inspector, image: Path | str, **options: Any) -> list[Neighbor]:
+        asked.append(image)
+        return search(self, image, **options)
+
+    monkeypatch.setattr(Inspector, "similar", similar)
+    path = min((dataset / "test").rglob("*.png"))
+    first = desk.similar(GRID, path, top=3, by="whole", label="normal")
+    assert desk.similar(GRID, path, top=3, by="whole", label="normal") == first
+    assert len(asked) == 1
+    assert desk.similar(GRID, path, top=3, by="defect", label="defective") != first
+    assert len(asked) == 2
+    desk.teach(GRID, [desk.uploads.keep("new.png", path.read_bytes() + b"\0")], "normal")
+    desk.similar(GRID, path, top=3, by="whole", label="normal")
+    assert len(asked) == 3
 
 
 def test_two_threads_may_inspect_and_change_at_once(desk: Desk, dataset: Path) -> None:

@@ -266,8 +266,7 @@ def _neighbors(
     opened: Desk, key: Key, path: Path, label: str, by: By, box: Box | None = None
 ) -> None:
     try:
-        with opened.lock:
-            found = opened.inspector(key).similar(path, top=6, by=by, label=label, box=box)
+        found = opened.similar(key, path, top=6, by=by, label=label, box=box)
     except VecspectError as error:
         st.caption(plain(str(error)))
         return
