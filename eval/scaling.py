@@ -159,8 +159,7 @@ def _resident(bank: Float32, queries: Sequence[Float32]) -> tuple[BankCost, list
         milliseconds, nearest = _milliseconds(partial(index.search, patches))
         took.append(milliseconds)
         distances.append(nearest.distances)
-    held = bank.nbytes + index.coarse.nbytes + index.fine.nbytes + index.leaves.order.nbytes
-    return BankCost(len(bank), index_ms, median(took), held), distances
+    return BankCost(len(bank), index_ms, median(took), index.nbytes), distances
 
 
 def _engine(

@@ -6,8 +6,9 @@ handful of the bank to be measured in full (`search.lower_bounds` derives them):
 
 1. the distance from the query to a box around a group of a few hundred bank vectors puts out
    whole groups;
-2. a matrix product with the group's coarse vectors (64 axes) puts out most of the rest;
-3. the difference of the fine vectors (128 axes), pair by pair, puts out most of what is left.
+2. the distance of the coarse vectors, 64 whole numbers each, puts out most of the rest, six
+   queries and sixteen bank vectors at a time;
+3. the distance of the fine vectors, 128 numbers each, pair by pair, puts out most of what is left.
 
 Every test allows for the rounding error that its bound can have, so nothing nearer is ever put
 out: the answer is the true nearest neighbour, certified, whatever the data; only the time depends
@@ -24,38 +25,30 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from search import kernels
 from search.blas import one_thread
-from search.lower_bounds import (
-    ROUNDING,
-    Float32,
-    Float64,
-    Int64,
-    Shortener,
-    rounding_of,
-    split_into_leaves,
-)
+from search.kernels import LANES, PADDING, ROUNDING, Float32, Float64, Found, Int64, Queries
+from search.lower_bounds import LONGEST, Shortener, coarsen, lay_out, rounding_of
 
-LEAF = 512
-"""Largest group: its products with a chunk of queries stay in a core's cache."""
-NEAREST_LEAVES = 2
+GROUP = 512
+"""Largest group: its coarse vectors stay in a core's cache while all queries pass."""
+NEAREST_GROUPS = 2
 """Groups per query, by their centres, that the first upper bound comes from."""
-SAMPLE_STEP = 64
-"""Every so many bank vectors: enough to tell the queries that the bounds do not help."""
+SAMPLE = 128
+"""Bank vectors that tell the queries for which the bounds do not help."""
 MANY = 1 / 16
 """Share of the sample that a query may keep; beyond it, one full-length product is cheaper."""
-PENDING = 65_536
-"""Pairs kept before their fine bounds are taken: bounds the memory of adversarial data."""
-PAIRS_IN_FULL = 8192
-"""Pairs measured in full at a time, for the same reason."""
+PLACES = 2048
+"""Bank vectors a full-length product: bounds the memory of adversarial data."""
 QUERIES = 1024
 """Queries searched at a time by a core."""
+_FLOAT64 = 1e-6
+"""Steps, more than float64 arithmetic on coarse vectors can be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,7 @@ class Nearest:
 class ExactIndex:
     """Exact 1-nearest-neighbour search over ``vectors`` (M, D) float32, M >= 1, all finite.
 
-    The array is kept, not copied; the short vectors beside it add up to 195 values a row.
+    The array is kept, not copied; what stands beside it is up to 680 bytes a row.
     """
 
     def __init__(self, vectors: Float32) -> None:
@@ -77,183 +70,102 @@ class ExactIndex:
             raise ValueError(f"the bank must have shape (M, D) with M >= 1, got {vectors.shape}")
         if not np.isfinite(vectors).all():
             raise _unusable("bank holds")
-        self.bank = vectors
-        self.shortener = Shortener(vectors)
+        vectors = np.ascontiguousarray(vectors)
+        self._shortener = Shortener(vectors)
         try:
-            short = self.shortener.shorten(vectors)
+            short = self._shortener.shorten(vectors)
         except ValueError:
             raise _unusable("bank holds") from None
-        self.leaves = split_into_leaves(short.coarse, LEAF)
-        order = self.leaves.order
-        self.coarse = _append(short.coarse[order], -short.squared[order] / 2)
-        self.fine = short.fine[order]
-        self.largest = float(np.sqrt(short.squared.max()))
+        self._longest = float(np.sqrt(short.squared.max()))
+        self._unit = self._longest / LONGEST or 1.0
+        coarse = coarsen(short.fine, self._unit)
+        self._error = float(coarse.error.max())
+        self._bank = lay_out(vectors, short.fine, coarse, GROUP)
+        filled = self._bank.rows != PADDING
+        self._halves = np.full(len(filled), -np.inf, dtype=np.float32)
+        self._halves[filled] = short.squared[self._bank.rows[filled]] / -2
+        sample = self._bank.fine[filled][:: -(-len(vectors) // SAMPLE)]
+        self._sample = sample, _half_squared(sample)
+        centres = np.add.reduceat(self._bank.fine, self._bank.edges[:-1] * LANES)
+        centres /= np.add.reduceat(filled.astype(np.float32), self._bank.edges[:-1] * LANES)[
+            :, None
+        ]
+        self._centres = centres, _half_squared(centres)
 
     def __len__(self) -> int:
-        return len(self.bank)
+        return len(self._bank.vectors)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bank and of what stands beside it."""
+        arrays = (*self._bank, self._halves, *self._centres, *self._sample)
+        return sum(array.nbytes for array in arrays)
 
     def search(self, queries: Float32) -> Nearest:
         """Nearest bank vector of each of ``queries`` (Q, D) float32; ValueError if not finite."""
-        if queries.ndim != 2 or queries.shape[1] != self.bank.shape[1]:
-            raise ValueError(
-                f"queries must have shape (Q, {self.bank.shape[1]}), got {queries.shape}"
-            )
+        dim = self._bank.vectors.shape[1]
+        if queries.ndim != 2 or queries.shape[1] != dim:
+            raise ValueError(f"queries must have shape (Q, {dim}), got {queries.shape}")
         if not np.isfinite(queries).all():
             raise _unusable("queries hold")
-        best = np.empty(len(queries), dtype=np.float32)
-        indices = np.empty(len(queries), dtype=np.int64)
-
-        def fill(part: slice) -> None:
-            search = _Search(self, queries[part])
-            search.run()
-            best[part], indices[part] = search.best, self.leaves.order[search.nearest]
-
+        queries = np.ascontiguousarray(queries)
+        found = Found(np.empty(len(queries), np.float32), np.empty(len(queries), np.int64))
         # chunks side by side: every step runs in parallel, not the products alone
         with one_thread():
-            list(_workers().map(fill, _parts(len(queries))))
-        return Nearest(np.sqrt(best), indices)
+            parts = _parts(len(queries))
+            chunks = ((queries[p], Found(found.squared[p], found.places[p])) for p in parts)
+            list(_workers().map(lambda chunk: self._search(*chunk), chunks))
+        return Nearest(np.sqrt(found.squared), self._bank.rows[found.places])
 
-
-class _Search:
-    """The search of one chunk of queries (Q, D).
-
-    Attributes:
-        best: (Q,) float32 least squared distance measured so far.
-        nearest: (Q,) int64 where it was measured, in the order of the leaves.
-    """
-
-    def __init__(self, index: ExactIndex, queries: Float32) -> None:
-        self._index = index
-        self._queries = queries
+    def _search(self, vectors: Float32, found: Found) -> None:
+        """Fill in what is found for one chunk of queries (Q, D)."""
         try:
-            self._short = index.shortener.shorten(queries)
+            short = self._shortener.shorten(vectors)
         except ValueError:
             raise _unusable("queries hold") from None
-        self._coarse = _append(self._short.coarse, np.ones(len(queries)))
-        self._pending: list[tuple[Int64, Int64]] = []
-        self.nearest = self._guess()
-        self.best = self._measure(np.arange(len(queries)), self.nearest)
-
-    def run(self) -> None:
-        sample = self._coarse @ self._index.coarse[::SAMPLE_STEP].T
-        hopeless = (sample >= self._coarse_floor()[:, None]).mean(axis=1) > MANY
-        within = self._index.leaves.distances(self._coarse) <= self._fine_ceiling()[:, None]
-        self._visit(within & ~hopeless[:, None], self._coarse_candidates)
+        lengths = np.sqrt(short.squared)
+        # a query too long for 16 bits stands at the mean: no bank vector is farther from there
+        fits = lengths <= 2 * self._longest
+        coarse = coarsen(short.fine * fits[:, None], self._unit)
+        queries = Queries(
+            vectors=vectors,
+            fine=short.fine,
+            coarse=coarse.values.view(np.int32),
+            squared=coarse.squared.astype(np.float64),
+            rounding=rounding_of(lengths + self._longest, vectors.shape[1]),
+            slack=coarse.error + self._error + _FLOAT64,
+            unit=self._unit,
+        )
+        closeness = _closeness(short.fine, *self._centres)
+        groups = closeness.shape[1]
+        count = max(1, min(NEAREST_GROUPS, groups // 4))
+        chosen = np.argpartition(closeness, groups - count, axis=1)[:, groups - count :]
+        kernels.guess(self._bank, queries, np.ascontiguousarray(chosen), found)
+        within = (np.sqrt(found.squared) + queries.rounding) ** 2
+        floors = (np.einsum("qk,qk->q", short.fine, short.fine) - within) / 2
+        kept = _closeness(short.fine, *self._sample) >= floors[:, None]
+        hopeless = kept.mean(axis=1) > MANY
+        kernels.scan(self._bank, queries, ~hopeless, found)
         if hopeless.any():
-            everywhere = np.broadcast_to(hopeless[:, None], within.shape)
-            self._visit(everywhere, self._full_length_candidates)
+            self._search_at_full_length(queries, short.squared, np.flatnonzero(hopeless), found)
 
-    def _guess(self) -> Int64:
-        """The least coarse bound within the leaves whose centres are nearest."""
-        leaves, coarse = self._index.leaves, self._coarse
-        closeness = coarse @ leaves.centres.T
-        count = max(1, min(NEAREST_LEAVES, len(leaves) // 4))
-        chosen = np.argpartition(-closeness, count - 1, axis=1)[:, :count]
-        top = np.full(len(coarse), -np.inf, dtype=np.float32)
-        guess = np.zeros(len(coarse), dtype=np.int64)
-        for leaf in np.unique(chosen):
-            rows = np.flatnonzero((chosen == leaf).any(axis=1))
-            part = leaves.rows(leaf)
-            closeness = coarse[rows] @ self._index.coarse[part].T
-            column = closeness.argmax(axis=1)
-            value = closeness[np.arange(len(rows)), column]
-            nearer = value > top[rows]
-            top[rows[nearer]] = value[nearer]
-            guess[rows[nearer]] = column[nearer] + part.start
-        return guess
-
-    def _visit(
-        self,
-        wanted: NDArray[np.bool_],
-        candidates: Callable[[Int64, slice], tuple[Int64, Int64]],
+    def _search_at_full_length(
+        self, queries: Queries, squared: Float64, rows: Int64, found: Found
     ) -> None:
-        """Collect the candidates of each leaf for the queries that want it, (Q, L), and decide."""
-        count = 0
-        for leaf in np.flatnonzero(wanted.any(axis=0)):
-            rows = np.flatnonzero(wanted[:, leaf])
-            part = self._index.leaves.rows(int(leaf))
-            row, column = candidates(rows, part)
-            self._pending.append((rows[row], column + part.start))
-            count += len(row)
-            if count > PENDING:
-                self._decide()
-                count = 0
-        self._decide()
-
-    def _coarse_candidates(self, rows: Int64, part: slice) -> tuple[Int64, Int64]:
-        # q.b - |b|^2/2 of the coarse vectors: their squared distance is |q|^2 less twice that
-        closeness = self._coarse[rows] @ self._index.coarse[part].T
-        return _at_least(closeness, self._coarse_floor(rows))
-
-    def _full_length_candidates(self, rows: Int64, part: slice) -> tuple[Int64, Int64]:
-        index, mean = self._index, self._index.shortener.mean
-        closeness = (self._queries[rows] - mean) @ (index.bank[index.leaves.order[part]] - mean).T
-        closeness += index.coarse[part, -1]
-        dim = self._queries.shape[1]
-        return _at_least(closeness, self._floor(rows, dim + 8))
-
-    def _coarse_floor(self, rows: Int64 | slice = slice(None)) -> Float32:
-        # one rounding per addition of the product, those of the factors and of the floor, and
-        # what cancels in the length of the rest
-        dim = self._queries.shape[1]
-        return self._floor(rows, self._coarse.shape[1] + 8 + 2 * np.sqrt(dim))
-
-    def _floor(self, rows: Int64 | slice, roundings: float) -> Float32:
-        """Closeness below which no bank vector can be nearer than the best so far."""
-        squared, largest = self._short.squared[rows], self._index.largest
-        scale = np.sqrt(squared) * largest + largest**2 / 2 + squared
-        floor = (squared - self._best_at_most(rows)) / 2 - roundings * ROUNDING * scale
-        return floor.astype(np.float32)
-
-    def _fine_ceiling(self) -> Float32:
-        """Squared distance of short vectors above which no bank vector can be nearer."""
-        dim = self._queries.shape[1]
-        lengths = np.sqrt(self._short.squared) + self._index.largest
-        distance = np.sqrt(self._best_at_most(slice(None))) + rounding_of(lengths, dim)
-        ceiling = distance**2 * (1 + (self._short.fine.shape[1] + 8) * ROUNDING)
-        return np.asarray(ceiling, dtype=np.float32)
-
-    def _best_at_most(self, rows: Int64 | slice) -> Float64:
-        """What the best squared distance may be in exact arithmetic."""
-        dim = self._queries.shape[1]
-        at_most: Float64 = self.best[rows] * np.float64(1 + (dim + 4) * ROUNDING)
-        return at_most
-
-    def _decide(self) -> None:
-        """Take the pending pairs' fine bounds, and measure those that these do not put out."""
-        if not self._pending:
-            return
-        query, bank = (np.concatenate(part) for part in zip(*self._pending, strict=True))
-        self._pending.clear()
-        difference = self._index.fine[bank]
-        difference -= self._short.fine[query]
-        bound = np.einsum("pk,pk->p", difference, difference)
-        kept = np.flatnonzero(bound <= self._fine_ceiling()[query])
-        kept = kept[np.lexsort((bound[kept], query[kept]))]
-        # the least bound of each query first: mostly it is the answer, and puts out the others
-        is_first = np.diff(query[kept], prepend=-1) != 0
-        self._lower(query[kept[is_first]], bank[kept[is_first]])
-        others = kept[~is_first]
-        others = others[bound[others] <= self._fine_ceiling()[query[others]]]
-        for start in range(0, len(others), PAIRS_IN_FULL):
-            part = others[start : start + PAIRS_IN_FULL]
-            self._lower(query[part], bank[part])
-
-    def _lower(self, query: Int64, bank: Int64) -> None:
-        """Measure pairs in full and keep what is nearer than the best."""
-        distances = self._measure(query, bank)
-        nearer = distances < self.best[query]
-        # farthest first, so that the last write per query is its nearest
-        order = np.flatnonzero(nearer)[np.argsort(-distances[nearer], kind="stable")]
-        self.best[query[order]] = distances[order]
-        self.nearest[query[order]] = bank[order]
-
-    def _measure(self, query: Int64, bank: Int64) -> Float32:
-        """Squared distances of pairs by their difference: no cancellation, however near."""
-        difference = self._index.bank[self._index.leaves.order[bank]]
-        difference -= self._queries[query]
-        squared: Float32 = np.einsum("pd,pd->p", difference, difference)
-        return squared
+        """Lower what is found for the queries ``rows``; ``squared`` (Q,) are their lengths."""
+        bank, mean = self._bank, self._shortener.mean
+        centred, dim = queries.vectors[rows] - mean, len(mean)
+        # one rounding per addition of the product, those of the factors and of the floor
+        scale = np.sqrt(squared) * self._longest + self._longest**2 / 2 + squared
+        allowed = (dim + 8) * ROUNDING * scale
+        for start in range(0, len(bank.rows), PLACES):
+            part = slice(start, start + PLACES)
+            at_most = found.squared * np.float64(1 + (dim + 4) * ROUNDING)
+            floors = ((squared - at_most) / 2 - allowed).astype(np.float32)[rows]
+            closeness = centred @ (bank.vectors[bank.rows[part]] - mean).T + self._halves[part]
+            pairs = np.argwhere(closeness >= floors[:, None])
+            pairs = np.column_stack([rows[pairs[:, 0]], pairs[:, 1] + start])
+            kernels.settle(bank, queries, pairs, found)
 
 
 def nearest_of_few(queries: Float32, vectors: Float32) -> Nearest:
@@ -294,16 +206,12 @@ def _unusable(what: str) -> ValueError:
     return ValueError(f"the {what} values that are not finite or too large for float32")
 
 
-def _append(vectors: Float32, column: Float64) -> Float32:
-    return np.column_stack([vectors, column]).astype(np.float32)
+def _half_squared(vectors: Float32) -> Float32:
+    half_squared: Float32 = np.einsum("nk,nk->n", vectors, vectors) / 2
+    return half_squared
 
 
-def _at_least(values: Float32, floor: Float32) -> tuple[Int64, Int64]:
-    """(row, column) of every value not below its row's floor; fast when they are few."""
-    flags = (values >= floor[:, None]).ravel()
-    # eight flags a word: most words are zero, and one test each passes over them
-    head = len(flags) // 8 * 8
-    words = np.flatnonzero(flags[:head].view(np.uint64))
-    word, byte = np.nonzero(flags[:head].reshape(-1, 8)[words])
-    flat = np.concatenate([words[word] * 8 + byte, head + np.flatnonzero(flags[head:])])
-    return flat // values.shape[1], flat % values.shape[1]
+def _closeness(queries: Float32, vectors: Float32, half_squared: Float32) -> Float32:
+    """(Q, N) q.v - |v|^2 / 2: their squared distance is |q|^2 less twice that."""
+    closeness: Float32 = queries @ vectors.T - half_squared
+    return closeness

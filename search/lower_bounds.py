@@ -6,33 +6,49 @@ of what P leaves of x. By the reverse triangle inequality
     |q - b|^2  >=  |Pq - Pb|^2 + (r(q) - r(b))^2,
 
 and the right side is itself a squared distance, between the short vectors (Pq, r(q)) and
-(Pb, r(b)). More axes give a tighter bound at a higher price, so there are two lengths. A box
-around the short vectors of a group bounds the distance to every one of them at once.
+(Pb, r(b)). More axes give a tighter bound at a higher price, so there are two lengths: a *fine*
+vector, and a *coarse* one that is to the fine one as this is to the full. A box around the fine
+vectors of a group bounds the distance to every one of them at once.
+
+Coarse vectors are rounded to whole numbers of a step u. With e(x) the length of what rounding
+takes from x, by the triangle inequality once more
+
+    |fine q - fine b|  >=  u (|coarse q - coarse b| - e(q) - e(b)),
+
+where the right side is known exactly: whole numbers of 16 bits have their products added without
+error in 32 bits, four times as fast as float32 numbers.
 
 Vectors are taken about the bank's mean, where norms, and so rounding errors, are small.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from search.kernels import (
+    COARSE,
+    LANES,
+    PADDING,
+    ROUNDING,
+    Bank,
+    Float32,
+    Float64,
+    Int16,
+    Int64,
+)
 
-COARSE_AXES = 64
-FINE_AXES = 128
+FINE_AXES = 127
 BOX_AXES = 16
 """Leading axes along which groups are split and boxed: they hold most of the variance."""
 SAMPLE = 10_000
 """Bank vectors from which the axes are taken; the choice of axes costs time, never exactness."""
 ROWS = 4096
 """Vectors shortened at a time: bounds the float64 copies."""
-ROUNDING = 2.0**-24
+LONGEST = 16_000
+"""Steps of the longest bank vector: the sums of products of it and of one twice as long, less
+half its square, stay within 31 bits, and so do those of a place that holds no vector."""
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 16
 
 
@@ -41,13 +57,11 @@ class ShortVectors:
     """Short forms of N vectors.
 
     Attributes:
-        squared: (N,) float64 squared lengths about the mean.
-        coarse: (N, k + 1) float32, coordinates on k axes and the length of the rest.
-        fine: (N, K + 1) float32, the same with K >= k axes.
+        squared: (N,) float64 squared lengths of the full vectors about the mean.
+        fine: (N, K + 1) float32, coordinates on K axes and the length of the rest.
     """
 
     squared: Float64
-    coarse: Float32
     fine: Float32
 
 
@@ -66,13 +80,8 @@ class Shortener:
 
     def shorten(self, vectors: Float32) -> ShortVectors:
         """Short forms of ``vectors`` (N, D) float32; ValueError if one is too long for float32."""
-        count, fine_axes = len(vectors), self._axes.shape[1]
-        coarse_axes = min(COARSE_AXES, fine_axes)
-        short = ShortVectors(
-            np.empty(count),
-            np.empty((count, coarse_axes + 1), dtype=np.float32),
-            np.empty((count, fine_axes + 1), dtype=np.float32),
-        )
+        count, axes = len(vectors), self._axes.shape[1]
+        short = ShortVectors(np.empty(count), np.empty((count, axes + 1), dtype=np.float32))
         for start in range(0, count, ROWS):
             rows = slice(start, start + ROWS)
             centred = vectors[rows] - self.mean.astype(np.float64)
@@ -80,20 +89,15 @@ class Shortener:
             if not squared.max() <= LARGEST_SQUARE:
                 raise ValueError("values that are not finite or too large for float32")
             coordinates = centred @ self._axes
+            rest = squared - np.einsum("nk,nk->n", coordinates, coordinates)
             short.squared[rows] = squared
-            _fill(short.coarse[rows], coordinates[:, :coarse_axes], squared)
-            _fill(short.fine[rows], coordinates, squared)
+            short.fine[rows, :-1] = coordinates
+            short.fine[rows, -1] = np.sqrt(np.maximum(rest, 0.0))
         return short
 
 
-def _fill(short: Float32, coordinates: Float64, squared: Float64) -> None:
-    rest = squared - np.einsum("nk,nk->n", coordinates, coordinates)
-    short[:, :-1] = coordinates
-    short[:, -1] = np.sqrt(np.maximum(rest, 0.0))
-
-
 def rounding_of(length: Float64, dim: int) -> Float64:
-    """How far a short vector may lie from where it belongs, for vectors of that length.
+    """How far a fine vector may lie from where it belongs, for vectors of that length.
 
     Half a unit in the last place of each float32 coordinate, and what cancels in the float64
     length of the rest, the root of 20 ``dim`` 2^-53; both twice over.
@@ -103,62 +107,78 @@ def rounding_of(length: Float64, dim: int) -> Float64:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaves:
-    """Groups of near vectors.
+class CoarseVectors:
+    """N fine vectors in whole steps.
 
     Attributes:
-        order: (M,) int64 positions in the bank, group by group.
-        edges: (L + 1,) int64; group i is ``order[edges[i]:edges[i + 1]]``.
-        low, high: (L, a) float32, the box around each group on the leading axes.
-        centres: (L, k + 2) float32, mean coarse vector of each group and -|it|^2 / 2.
+        values: (N, COARSE) int16.
+        squared: (N,) int64 squared lengths, in steps.
+        error: (N,) float64 length of what rounding took, in steps.
     """
 
-    order: Int64
-    edges: Int64
-    low: Float32
-    high: Float32
-    centres: Float32
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    def rows(self, leaf: int) -> slice:
-        """Where group ``leaf`` stands in ``order``."""
-        return slice(int(self.edges[leaf]), int(self.edges[leaf + 1]))
-
-    def distances(self, coarse: Float32) -> Float32:
-        """(Q, L) squared distances from short vectors (Q, k) to the boxes."""
-        total = np.zeros((len(coarse), len(self)), dtype=np.float32)
-        for axis in range(self.low.shape[1]):
-            here = coarse[:, axis, None]
-            beyond = np.maximum(self.low[:, axis] - here, here - self.high[:, axis])
-            np.maximum(beyond, 0, out=beyond)
-            beyond *= beyond
-            total += beyond
-        return total
+    values: Int16
+    squared: Int64
+    error: Float64
 
 
-def split_into_leaves(coarse: Float32, size: int) -> Leaves:
-    """Halve (M, k + 1) vectors at the median of their widest leading axis, down to ``size``."""
-    groups = [np.arange(len(coarse))]
-    while max(len(group) for group in groups) > size:
-        groups = [half for group in groups for half in _halves(coarse, group)]
-    order = np.concatenate(groups)
-    edges = np.cumsum([0, *(len(group) for group in groups)])
-    parts = [coarse[order[a:b]] for a, b in itertools.pairwise(edges)]
-    centres = np.stack([part.mean(axis=0) for part in parts])
-    half_squared = np.einsum("lk,lk->l", centres, centres) / 2
-    return Leaves(
-        order,
-        edges,
-        np.stack([part[:, :BOX_AXES].min(axis=0) for part in parts]),
-        np.stack([part[:, :BOX_AXES].max(axis=0) for part in parts]),
-        np.column_stack([centres, -half_squared]),
+def coarsen(fine: Float32, unit: float) -> CoarseVectors:
+    """Coarse forms, in steps of ``unit``, of ``fine`` (N, K) no longer than 2 ``LONGEST`` steps."""
+    steps = np.zeros((len(fine), COARSE))
+    leading = fine[:, : COARSE - 1]
+    steps[:, : leading.shape[1]] = leading
+    rest = fine[:, COARSE - 1 :].astype(np.float64)
+    steps[:, -1] = np.sqrt(np.einsum("nk,nk->n", rest, rest))
+    steps /= unit
+    whole = np.rint(steps)
+    steps -= whole
+    return CoarseVectors(
+        whole.astype(np.int16),
+        np.einsum("nk,nk->n", whole, whole).astype(np.int64),
+        np.sqrt(np.einsum("nk,nk->n", steps, steps)),
     )
 
 
-def _halves(coarse: Float32, group: Int64) -> tuple[Int64, Int64]:
-    leading = coarse[group, :BOX_AXES]
+def lay_out(vectors: Float32, fine: Float32, coarse: CoarseVectors, size: int) -> Bank:
+    """The bank in groups of at most ``size`` vectors that lie near each other."""
+    groups = split_into_groups(fine[:, :BOX_AXES], size)
+    blocks = [-(-len(group) // LANES) for group in groups]
+    rows = np.full(sum(blocks) * LANES, PADDING, dtype=np.int64)
+    edges = np.cumsum([0, *blocks])
+    for group, edge in zip(groups, edges[:-1] * LANES, strict=True):
+        rows[edge : edge + len(group)] = group
+    filled = rows != PADDING
+    taken = rows[filled]
+    placed_fine = np.zeros((len(rows), fine.shape[1]), dtype=np.float32)
+    placed_fine[filled] = fine[taken]
+    placed = np.zeros((len(rows), COARSE), dtype=np.int16)
+    placed[filled] = coarse.values[taken]
+    # below every sum that a vector can have
+    halves = np.full(len(rows), -(2**30), dtype=np.int32)
+    halves[filled] = -(coarse.squared[taken] // 2)
+    boxed = [fine[group, :BOX_AXES] for group in groups]
+    return Bank(
+        vectors=vectors,
+        rows=rows,
+        fine=placed_fine,
+        # pairs of values of a block's vectors side by side, as they are multiplied
+        coarse=np.ascontiguousarray(placed.reshape(-1, LANES, COARSE // 2, 2).swapaxes(1, 2)),
+        halves=halves.reshape(-1, LANES),
+        edges=edges.astype(np.int64),
+        low=np.stack([part.min(axis=0) for part in boxed]),
+        high=np.stack([part.max(axis=0) for part in boxed]),
+    )
+
+
+def split_into_groups(leading: Float32, size: int) -> list[Int64]:
+    """Halve (M, a) vectors at the median of their widest axis, down to ``size``; who is where."""
+    groups = [np.arange(len(leading))]
+    while max(len(group) for group in groups) > size:
+        groups = [half for group in groups for half in _halves(leading, group)]
+    return groups
+
+
+def _halves(leading: Float32, group: Int64) -> tuple[Int64, Int64]:
+    values = leading[group]
     half = len(group) // 2
-    order = np.argpartition(leading[:, leading.var(axis=0).argmax()], half)
+    order = np.argpartition(values[:, values.var(axis=0).argmax()], half)
     return group[order[:half]], group[order[half:]]

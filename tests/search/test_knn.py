@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from search import knn, lower_bounds
+from search.kernels import COARSE, LANES, PADDING
 from search.knn import ExactIndex
-from search.lower_bounds import Shortener, rounding_of, split_into_leaves
+from search.lower_bounds import (
+    BOX_AXES,
+    LONGEST,
+    Shortener,
+    coarsen,
+    lay_out,
+    rounding_of,
+    split_into_groups,
+)
 
 Float32 = NDArray[np.float32]
 
@@ -23,9 +32,9 @@ def all_distances(queries: Float32, bank: Float32) -> NDArray[np.float64]:
 
 
 @pytest.fixture(autouse=True)
-def small_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many groups among few vectors: what takes thousands of vectors in earnest."""
-    monkeypatch.setattr(knn, "LEAF", 16)
+    monkeypatch.setattr(knn, "GROUP", 16)
     monkeypatch.setattr(lower_bounds, "ROWS", 100)
 
 
@@ -157,11 +166,9 @@ def test_nearest_is_kept_whether_all_some_or_no_queries_go_at_full_length(
     if kind == "tied":
         bank, queries = np.rint(bank), np.rint(queries)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lower_bounds, "COARSE_AXES", 1)
         patch.setattr(knn, "MANY", many)
-        patch.setattr(knn, "SAMPLE_STEP", 3)
-        patch.setattr(knn, "PENDING", 50)
-        patch.setattr(knn, "PAIRS_IN_FULL", 7)
+        patch.setattr(knn, "SAMPLE", 50)
+        patch.setattr(knn, "PLACES", 33)
         assert_exact(bank, queries)
 
 
@@ -209,24 +216,68 @@ def test_no_bound_exceeds_the_distance_it_bounds(
     )
     shortener = Shortener(bank)
     short, query = shortener.shorten(bank), shortener.shorten(queries)
-    leaves = split_into_leaves(short.coarse, 8)
     lengths = np.sqrt(query.squared) + np.sqrt(short.squared.max())
     allowed = (all_distances(queries, bank) + rounding_of(lengths, dim)[:, None]) * (1 + 1e-6)
     assert (all_distances(query.fine, short.fine) <= allowed).all()
-    assert (all_distances(query.coarse, short.coarse) <= allowed).all()
-    boxes = np.sqrt(leaves.distances(query.coarse)) / (1 + 1e-6)
-    for leaf in range(len(leaves)):
-        members = leaves.order[leaves.rows(leaf)]
-        assert (boxes[:, leaf] <= allowed[:, members].min(axis=1)).all()
+    unit = float(lengths.max()) / LONGEST or 1.0
+    coarse, coarse_query = coarsen(short.fine, unit), coarsen(query.fine, unit)
+    steps = all_distances(coarse_query.values.astype(np.float32), coarse.values.astype(np.float32))
+    bounds = unit * (steps - coarse_query.error[:, None] - coarse.error)
+    assert (bounds <= allowed).all()
+    for group in split_into_groups(short.fine[:, :BOX_AXES], 8):
+        boxed, asked = short.fine[group, :BOX_AXES], query.fine[:, :BOX_AXES]
+        beyond = np.maximum(0, np.maximum(boxed.min(axis=0) - asked, asked - boxed.max(axis=0)))
+        assert (np.linalg.norm(beyond, axis=1) <= allowed[:, group].min(axis=1)).all()
+
+
+@pytest.mark.parametrize("dim", [1, 5, 63, 64, 65, 127, 128, 200])
+def test_coarse_vector_is_as_long_as_the_fine_one_but_for_rounding(dim: int) -> None:
+    fine = Shortener(normal(0, 300, dim)).shorten(normal(1, 20, dim)).fine
+    unit = float(np.linalg.norm(fine, axis=1).max()) / LONGEST
+    coarse = coarsen(fine, unit)
+    lengths = np.sqrt(coarse.squared.astype(np.float64))
+    assert np.abs(lengths - np.linalg.norm(fine, axis=1) / unit).max() <= coarse.error.max() + 1e-2
+    assert coarse.error.max() <= np.sqrt(COARSE) / 2
+
+
+def test_blocks_hold_every_vector_once_in_pairs_of_values() -> None:
+    bank = normal(0, 50, 70)
+    fine = Shortener(bank).shorten(bank).fine
+    coarse = coarsen(fine, 1e-3)
+    laid = lay_out(bank, fine, coarse, 12)
+    assert sorted(laid.rows[laid.rows != PADDING]) == list(range(50))
+    for place, row in enumerate(laid.rows):
+        values = laid.coarse[place // LANES, :, place % LANES].ravel()
+        half = laid.halves[place // LANES, place % LANES]
+        if row == PADDING:
+            assert not values.any()
+            assert half == -(2**30)
+        else:
+            assert values.tolist() == coarse.values[row].tolist()
+            assert half == -(coarse.squared[row] // 2)
+
+
+@pytest.mark.parametrize("times", [0.5, 1.0, 1.999, 2.001, 50.0])
+def test_query_of_any_length_beside_the_longest_bank_vector_finds_its_nearest(
+    times: float,
+) -> None:
+    """Coarse values have 16 bits, which hold twice the longest; beyond, they are not used."""
+    bank = normal(0, 150, 90)
+    longest = np.linalg.norm(bank - bank.mean(axis=0), axis=1).max()
+    directions = normal(1, 20, 90)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    assert_exact(bank, bank.mean(axis=0) + np.float32(times * longest) * directions)
+    axis = bank[np.linalg.norm(bank - bank.mean(axis=0), axis=1).argmax()] - bank.mean(axis=0)
+    assert_exact(bank, (bank.mean(axis=0) - np.float32(times) * axis)[None])
 
 
 @pytest.mark.parametrize("size", [1, 8, 9, 50, 64])
-def test_every_vector_is_in_one_leaf_of_at_most_the_size_asked_for(size: int) -> None:
-    leaves = split_into_leaves(normal(0, size, 5), 8)
-    assert sorted(leaves.order) == list(range(size))
-    lengths = np.diff(leaves.edges)
-    assert lengths.min() >= 1
-    assert lengths.max() <= 8
+def test_every_vector_is_in_one_group_of_at_most_the_size_asked_for(size: int) -> None:
+    groups = split_into_groups(normal(0, size, 5), 8)
+    assert sorted(np.concatenate(groups)) == list(range(size))
+    lengths = [len(group) for group in groups]
+    assert min(lengths) >= 1
+    assert max(lengths) <= 8
 
 
 def test_no_query_gives_no_distance() -> None:
