@@ -123,16 +123,14 @@ class Bank(NamedTuple):
     Attributes:
         vectors: (M, D) float32, in any order.
         rows: (P,) int64, the vector at each place, or `PADDING`.
-        fine: (P, K) float32 short vectors.
         coarse: (P / LANES, COARSE / 2, LANES, 2) int16, the blocks; see `search.lower_bounds`.
         halves: (P / LANES, LANES) int32, -|coarse vector|^2 / 2, rounded up.
         edges: (L + 1,) int64, group i has the blocks ``edges[i]`` to ``edges[i + 1]``.
-        low, high: (L, a) float32, the box around the first ``a`` fine values of each group.
+        low, high: (L, a) float32, the box around the first ``a`` short values of each group.
     """
 
     vectors: Float32
     rows: Int64
-    fine: Float32
     coarse: Int16
     halves: Int32
     edges: Int64
@@ -145,16 +143,16 @@ class Queries(NamedTuple):
 
     Attributes:
         vectors: (Q, D) float32.
-        fine: (Q, K) float32.
+        short: (Q, COARSE) float32.
         coarse: (Q, COARSE / 2) int32, pairs of int16.
         squared: (Q,) float64 squared lengths of the coarse vectors.
-        rounding: (Q,) float64, of a difference of exact and fine vectors.
-        slack: (Q,) float64, of a difference of fine and coarse vectors, in ``unit``.
-        unit: length of one step of a coarse value.
+        rounding: (Q,) float64, of a difference of short vectors.
+        slack: (Q,) float64, of a difference of coarse vectors beside that of short ones, in steps.
+        unit: length of a step.
     """
 
     vectors: Float32
-    fine: Float32
+    short: Float32
     coarse: Int32
     squared: Float64
     rounding: Float64
@@ -181,24 +179,20 @@ def _squared_distance(some: Float32, one: int, others: Float32, other: int) -> n
 
 @_compiled
 def _to_box(bank: Bank, group: int, queries: Queries, query: int) -> np.float32:
-    """Squared distance of a query's fine vector from a group's box, on the axes that it has."""
+    """Squared distance of a query's short vector from a group's box, on the axes that it has."""
     total = np.float32(0)
     for k in range(bank.low.shape[1]):
-        value = queries.fine[query, k]
+        value = queries.short[query, k]
         beyond = max(bank.low[group, k] - value, value - bank.high[group, k], np.float32(0))
         total += beyond * beyond
     return total
 
 
 @_compiled
-def _settle(
-    bank: Bank, queries: Queries, query: int, place: int, ceilings: Float32, found: Found
-) -> bool:
+def _settle(bank: Bank, queries: Queries, query: int, place: int, found: Found) -> bool:
     """Whether the vector at a place is nearer than what was found; it is found then."""
     row = bank.rows[place]
     if row == PADDING:
-        return False
-    if _squared_distance(bank.fine, place, queries.fine, query) > ceilings[query]:
         return False
     squared = _squared_distance(bank.vectors, row, queries.vectors, query)
     if squared >= found.squared[query]:
@@ -213,12 +207,12 @@ def _limits(queries: Queries, query: int, squared: np.float32) -> tuple[float, i
     """The limits beyond which nothing is nearer than what was found.
 
     Returns:
-        Squared distance of fine vectors above which, and sum of products of coarse ones below
+        Squared distance of short vectors above which, and sum of products of coarse ones below
         which, no vector is nearer than ``squared`` says.
     """
     at_most = np.float64(squared) * (1 + (queries.vectors.shape[1] + 4) * ROUNDING)
     distance = math.sqrt(at_most) + queries.rounding[query]
-    ceiling = distance * distance * (1 + (queries.fine.shape[1] + 8) * ROUNDING)
+    ceiling = distance * distance * (1 + (queries.short.shape[1] + 8) * ROUNDING)
     steps = math.sqrt(ceiling) / queries.unit + queries.slack[query]
     floor = (queries.squared[query] - steps * steps * (1 + ROUNDING)) / 2 - 1
     return ceiling, math.floor(max(floor, np.float64(LOWEST)))
@@ -299,7 +293,7 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
                 for i in range(live):
                     for lane in range(LANES):
                         if sums[i, lane] >= tile_floors[i] and _settle(
-                            bank, queries, tile[i], block * LANES + lane, ceilings, found
+                            bank, queries, tile[i], block * LANES + lane, found
                         ):
                             query = tile[i]
                             ceilings[query], floors[query] = _limits(
@@ -311,10 +305,5 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
 @_compiled
 def settle(bank: Bank, queries: Queries, pairs: Int64, found: Found) -> None:
     """Lower what is found by the ``pairs`` (N, 2) of query and place."""
-    ceilings = np.empty(len(queries.vectors), np.float32)
-    for query in range(len(ceilings)):
-        ceilings[query] = _limits(queries, query, found.squared[query])[0]
     for pair in range(len(pairs)):
-        query, place = pairs[pair]
-        if _settle(bank, queries, query, place, ceilings, found):
-            ceilings[query] = _limits(queries, query, found.squared[query])[0]
+        _settle(bank, queries, pairs[pair, 0], pairs[pair, 1], found)

@@ -1,19 +1,18 @@
 """Exact nearest neighbour of each query patch over a memory bank held in memory.
 
 A pair measured in full is an upper bound of the query's answer; a bank vector whose *lower* bound
-is above it is out. Three lower bounds, each dearer and tighter than the one before, leave a
-handful of the bank to be measured in full (`search.lower_bounds` derives them):
+is above it is out. Two lower bounds, the second dearer and tighter than the first, leave a
+few of the bank to be measured in full (`search.lower_bounds` derives them):
 
 1. the distance from the query to a box around a group of a few hundred bank vectors puts out
    whole groups;
 2. the distance of the coarse vectors, 64 whole numbers each, puts out most of the rest, six
-   queries and sixteen bank vectors at a time;
-3. the distance of the fine vectors, 128 numbers each, pair by pair, puts out most of what is left.
+   queries and sixteen bank vectors at a time (`search.kernels`).
 
 Every test allows for the rounding error that its bound can have, so nothing nearer is ever put
 out: the answer is the true nearest neighbour, certified, whatever the data; only the time depends
 on it. A query for which the bounds decide little, as an estimate over a sample of the bank shows,
-is compared with every bank vector by a full-length matrix product in place of all three.
+is compared with every bank vector by a full-length matrix product in place of both.
 
 What is measured in full is the difference of the vectors as they came: a shift would round away
 distances that are tiny beside the norms. Distances are resolved down to 1e-18, where float32
@@ -41,8 +40,8 @@ NEAREST_GROUPS = 2
 """Groups per query, by their centres, that the first upper bound comes from."""
 SAMPLE = 128
 """Bank vectors that tell the queries for which the bounds do not help."""
-MANY = 1 / 16
-"""Share of the sample that a query may keep; beyond it, one full-length product is cheaper."""
+MANY = 1 / 4
+"""Share of the sample that a query may keep; beyond it, one full-length product is safer."""
 PLACES = 2048
 """Bank vectors a full-length product: bounds the memory of adversarial data."""
 QUERIES = 1024
@@ -62,7 +61,7 @@ class Nearest:
 class ExactIndex:
     """Exact 1-nearest-neighbour search over ``vectors`` (M, D) float32, M >= 1, all finite.
 
-    The array is kept, not copied; what stands beside it is up to 680 bytes a row.
+    The array is kept, not copied; what stands beside it is about 140 bytes a row.
     """
 
     def __init__(self, vectors: Float32) -> None:
@@ -78,18 +77,17 @@ class ExactIndex:
             raise _unusable("bank holds") from None
         self._longest = float(np.sqrt(short.squared.max()))
         self._unit = self._longest / LONGEST or 1.0
-        coarse = coarsen(short.fine, self._unit)
+        coarse = coarsen(short.values, self._unit)
         self._error = float(coarse.error.max())
-        self._bank = lay_out(vectors, short.fine, coarse, GROUP)
+        self._bank = lay_out(vectors, short.values, coarse, GROUP)
         filled = self._bank.rows != PADDING
         self._halves = np.full(len(filled), -np.inf, dtype=np.float32)
         self._halves[filled] = short.squared[self._bank.rows[filled]] / -2
-        sample = self._bank.fine[filled][:: -(-len(vectors) // SAMPLE)]
+        sample = short.values[:: -(-len(vectors) // SAMPLE)]
         self._sample = sample, _half_squared(sample)
-        centres = np.add.reduceat(self._bank.fine, self._bank.edges[:-1] * LANES)
-        centres /= np.add.reduceat(filled.astype(np.float32), self._bank.edges[:-1] * LANES)[
-            :, None
-        ]
+        edges = itertools.pairwise(self._bank.edges * LANES)
+        groups = (self._bank.rows[a:b] for a, b in edges)
+        centres = np.stack([short.values[rows[rows != PADDING]].mean(axis=0) for rows in groups])
         self._centres = centres, _half_squared(centres)
 
     def __len__(self) -> int:
@@ -126,24 +124,24 @@ class ExactIndex:
         lengths = np.sqrt(short.squared)
         # a query too long for 16 bits stands at the mean: no bank vector is farther from there
         fits = lengths <= 2 * self._longest
-        coarse = coarsen(short.fine * fits[:, None], self._unit)
+        coarse = coarsen(short.values * fits[:, None], self._unit)
         queries = Queries(
             vectors=vectors,
-            fine=short.fine,
+            short=short.values,
             coarse=coarse.values.view(np.int32),
             squared=coarse.squared.astype(np.float64),
             rounding=rounding_of(lengths + self._longest, vectors.shape[1]),
             slack=coarse.error + self._error + _FLOAT64,
             unit=self._unit,
         )
-        closeness = _closeness(short.fine, *self._centres)
+        closeness = _closeness(short.values, *self._centres)
         groups = closeness.shape[1]
         count = max(1, min(NEAREST_GROUPS, groups // 4))
         chosen = np.argpartition(closeness, groups - count, axis=1)[:, groups - count :]
         kernels.guess(self._bank, queries, np.ascontiguousarray(chosen), found)
         within = (np.sqrt(found.squared) + queries.rounding) ** 2
-        floors = (np.einsum("qk,qk->q", short.fine, short.fine) - within) / 2
-        kept = _closeness(short.fine, *self._sample) >= floors[:, None]
+        floors = (np.einsum("qk,qk->q", short.values, short.values) - within) / 2
+        kept = _closeness(short.values, *self._sample) >= floors[:, None]
         hopeless = kept.mean(axis=1) > MANY
         kernels.scan(self._bank, queries, ~hopeless, found)
         if hopeless.any():

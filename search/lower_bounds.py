@@ -5,18 +5,17 @@ of what P leaves of x. By the reverse triangle inequality
 
     |q - b|^2  >=  |Pq - Pb|^2 + (r(q) - r(b))^2,
 
-and the right side is itself a squared distance, between the short vectors (Pq, r(q)) and
-(Pb, r(b)). More axes give a tighter bound at a higher price, so there are two lengths: a *fine*
-vector, and a *coarse* one that is to the fine one as this is to the full. A box around the fine
-vectors of a group bounds the distance to every one of them at once.
+and the right side is itself a squared distance, between the *short* vectors (Pq, r(q)) and
+(Pb, r(b)). A box around the short vectors of a group bounds the distance to every one of them at
+once.
 
-Coarse vectors are rounded to whole numbers of a step u. With e(x) the length of what rounding
-takes from x, by the triangle inequality once more
+*Coarse* vectors are short ones rounded to whole steps of a length u. With e(x) the length of what
+rounding takes from x, by the triangle inequality once more
 
-    |fine q - fine b|  >=  u (|coarse q - coarse b| - e(q) - e(b)),
+    |short q - short b|  >=  u |coarse q - coarse b| - e(q) - e(b),
 
-where the right side is known exactly: whole numbers of 16 bits have their products added without
-error in 32 bits, four times as fast as float32 numbers.
+where the right side is known exactly: products of whole numbers of 16 bits are added without error
+in 32 bits, twice to four times as many at once as of float32 numbers.
 
 Vectors are taken about the bank's mean, where norms, and so rounding errors, are small.
 """
@@ -39,7 +38,6 @@ from search.kernels import (
     Int64,
 )
 
-FINE_AXES = 127
 BOX_AXES = 16
 """Leading axes along which groups are split and boxed: they hold most of the variance."""
 SAMPLE = 10_000
@@ -58,11 +56,11 @@ class ShortVectors:
 
     Attributes:
         squared: (N,) float64 squared lengths of the full vectors about the mean.
-        fine: (N, K + 1) float32, coordinates on K axes and the length of the rest.
+        values: (N, COARSE) float32, coordinates on the axes and the length of the rest.
     """
 
     squared: Float64
-    fine: Float32
+    values: Float32
 
 
 class Shortener:
@@ -76,12 +74,12 @@ class Shortener:
         self.mean: Float32 = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
         sample = bank[:: -(-len(bank) // SAMPLE)] - self.mean.astype(np.float64)
         _, vectors = np.linalg.eigh(sample.T @ sample)
-        self._axes = np.ascontiguousarray(vectors[:, ::-1][:, :FINE_AXES])
+        self._axes = np.ascontiguousarray(vectors[:, ::-1][:, : COARSE - 1])
 
     def shorten(self, vectors: Float32) -> ShortVectors:
         """Short forms of ``vectors`` (N, D) float32; ValueError if one is too long for float32."""
         count, axes = len(vectors), self._axes.shape[1]
-        short = ShortVectors(np.empty(count), np.empty((count, axes + 1), dtype=np.float32))
+        short = ShortVectors(np.empty(count), np.zeros((count, COARSE), dtype=np.float32))
         for start in range(0, count, ROWS):
             rows = slice(start, start + ROWS)
             centred = vectors[rows] - self.mean.astype(np.float64)
@@ -91,13 +89,13 @@ class Shortener:
             coordinates = centred @ self._axes
             rest = squared - np.einsum("nk,nk->n", coordinates, coordinates)
             short.squared[rows] = squared
-            short.fine[rows, :-1] = coordinates
-            short.fine[rows, -1] = np.sqrt(np.maximum(rest, 0.0))
+            short.values[rows, :axes] = coordinates
+            short.values[rows, -1] = np.sqrt(np.maximum(rest, 0.0))
         return short
 
 
 def rounding_of(length: Float64, dim: int) -> Float64:
-    """How far a fine vector may lie from where it belongs, for vectors of that length.
+    """How far a short vector may lie from where it belongs, for vectors of that length.
 
     Half a unit in the last place of each float32 coordinate, and what cancels in the float64
     length of the rest, the root of 20 ``dim`` 2^-53; both twice over.
@@ -108,7 +106,7 @@ def rounding_of(length: Float64, dim: int) -> Float64:
 
 @dataclass(frozen=True, slots=True)
 class CoarseVectors:
-    """N fine vectors in whole steps.
+    """N short vectors in whole steps.
 
     Attributes:
         values: (N, COARSE) int16.
@@ -121,14 +119,9 @@ class CoarseVectors:
     error: Float64
 
 
-def coarsen(fine: Float32, unit: float) -> CoarseVectors:
-    """Coarse forms, in steps of ``unit``, of ``fine`` (N, K) no longer than 2 ``LONGEST`` steps."""
-    steps = np.zeros((len(fine), COARSE))
-    leading = fine[:, : COARSE - 1]
-    steps[:, : leading.shape[1]] = leading
-    rest = fine[:, COARSE - 1 :].astype(np.float64)
-    steps[:, -1] = np.sqrt(np.einsum("nk,nk->n", rest, rest))
-    steps /= unit
+def coarsen(short: Float32, unit: float) -> CoarseVectors:
+    """Coarse forms, in steps of ``unit``, of vectors (N, COARSE) of at most 2 ``LONGEST`` steps."""
+    steps = short / np.float64(unit)
     whole = np.rint(steps)
     steps -= whole
     return CoarseVectors(
@@ -138,9 +131,9 @@ def coarsen(fine: Float32, unit: float) -> CoarseVectors:
     )
 
 
-def lay_out(vectors: Float32, fine: Float32, coarse: CoarseVectors, size: int) -> Bank:
+def lay_out(vectors: Float32, short: Float32, coarse: CoarseVectors, size: int) -> Bank:
     """The bank in groups of at most ``size`` vectors that lie near each other."""
-    groups = split_into_groups(fine[:, :BOX_AXES], size)
+    groups = split_into_groups(short[:, :BOX_AXES], size)
     blocks = [-(-len(group) // LANES) for group in groups]
     rows = np.full(sum(blocks) * LANES, PADDING, dtype=np.int64)
     edges = np.cumsum([0, *blocks])
@@ -148,18 +141,15 @@ def lay_out(vectors: Float32, fine: Float32, coarse: CoarseVectors, size: int) -
         rows[edge : edge + len(group)] = group
     filled = rows != PADDING
     taken = rows[filled]
-    placed_fine = np.zeros((len(rows), fine.shape[1]), dtype=np.float32)
-    placed_fine[filled] = fine[taken]
     placed = np.zeros((len(rows), COARSE), dtype=np.int16)
     placed[filled] = coarse.values[taken]
     # below every sum that a vector can have
     halves = np.full(len(rows), -(2**30), dtype=np.int32)
     halves[filled] = -(coarse.squared[taken] // 2)
-    boxed = [fine[group, :BOX_AXES] for group in groups]
+    boxed = [short[group, :BOX_AXES] for group in groups]
     return Bank(
         vectors=vectors,
         rows=rows,
-        fine=placed_fine,
         # pairs of values of a block's vectors side by side, as they are multiplied
         coarse=np.ascontiguousarray(placed.reshape(-1, LANES, COARSE // 2, 2).swapaxes(1, 2)),
         halves=halves.reshape(-1, LANES),

@@ -218,33 +218,38 @@ def test_no_bound_exceeds_the_distance_it_bounds(
     short, query = shortener.shorten(bank), shortener.shorten(queries)
     lengths = np.sqrt(query.squared) + np.sqrt(short.squared.max())
     allowed = (all_distances(queries, bank) + rounding_of(lengths, dim)[:, None]) * (1 + 1e-6)
-    assert (all_distances(query.fine, short.fine) <= allowed).all()
+    assert (all_distances(query.values, short.values) <= allowed).all()
     unit = float(lengths.max()) / LONGEST or 1.0
-    coarse, coarse_query = coarsen(short.fine, unit), coarsen(query.fine, unit)
+    coarse, coarse_query = coarsen(short.values, unit), coarsen(query.values, unit)
     steps = all_distances(coarse_query.values.astype(np.float32), coarse.values.astype(np.float32))
     bounds = unit * (steps - coarse_query.error[:, None] - coarse.error)
     assert (bounds <= allowed).all()
-    for group in split_into_groups(short.fine[:, :BOX_AXES], 8):
-        boxed, asked = short.fine[group, :BOX_AXES], query.fine[:, :BOX_AXES]
+    for group in split_into_groups(short.values[:, :BOX_AXES], 8):
+        boxed, asked = short.values[group, :BOX_AXES], query.values[:, :BOX_AXES]
         beyond = np.maximum(0, np.maximum(boxed.min(axis=0) - asked, asked - boxed.max(axis=0)))
         assert (np.linalg.norm(beyond, axis=1) <= allowed[:, group].min(axis=1)).all()
 
 
-@pytest.mark.parametrize("dim", [1, 5, 63, 64, 65, 127, 128, 200])
-def test_coarse_vector_is_as_long_as_the_fine_one_but_for_rounding(dim: int) -> None:
-    fine = Shortener(normal(0, 300, dim)).shorten(normal(1, 20, dim)).fine
-    unit = float(np.linalg.norm(fine, axis=1).max()) / LONGEST
-    coarse = coarsen(fine, unit)
-    lengths = np.sqrt(coarse.squared.astype(np.float64))
-    assert np.abs(lengths - np.linalg.norm(fine, axis=1) / unit).max() <= coarse.error.max() + 1e-2
+@pytest.mark.parametrize("dim", [1, 5, 62, 63, 64, 200])
+def test_short_vector_is_as_long_as_the_full_one_and_the_coarse_one_but_for_rounding(
+    dim: int,
+) -> None:
+    vectors, shortener = normal(1, 20, dim), Shortener(normal(0, 300, dim))
+    lengths = np.linalg.norm(vectors - shortener.mean, axis=1)
+    short = shortener.shorten(vectors).values
+    np.testing.assert_allclose(np.linalg.norm(short, axis=1), lengths, rtol=1e-6)
+    unit = float(lengths.max()) / LONGEST
+    coarse = coarsen(short, unit)
+    off = np.abs(np.sqrt(coarse.squared.astype(np.float64)) - lengths / unit)
+    assert (off <= coarse.error + 1e-2).all()
     assert coarse.error.max() <= np.sqrt(COARSE) / 2
 
 
 def test_blocks_hold_every_vector_once_in_pairs_of_values() -> None:
     bank = normal(0, 50, 70)
-    fine = Shortener(bank).shorten(bank).fine
-    coarse = coarsen(fine, 1e-3)
-    laid = lay_out(bank, fine, coarse, 12)
+    short = Shortener(bank).shorten(bank).values
+    coarse = coarsen(short, 1e-3)
+    laid = lay_out(bank, short, coarse, 12)
     assert sorted(laid.rows[laid.rows != PADDING]) == list(range(50))
     for place, row in enumerate(laid.rows):
         values = laid.coarse[place // LANES, :, place % LANES].ravel()
