@@ -10,17 +10,16 @@ outside the pool was when the pass began, it is the farthest of all, because dis
 picks only shrink. So many picks are settled among a few thousand patches, and only then are all
 patches brought up to date, with one matrix product for all picks of the pass.
 
-Patches beyond `CHUNK_BYTES` are never held together (merge and reduce): each chunk is thinned out
-to twice its share when it is full, and the final picks are made among what the chunks kept. By
-the triangle inequality every patch then lies within the largest radius of a chunk plus the radius
-of the final selection of some pick. What fits into one chunk is not thinned out beforehand.
+Patches beyond `CHUNK_BYTES` are never held together: each chunk chooses its share when it is full,
+and the picks of all chunks are the coreset, whose radius is the largest of a chunk. To keep more of
+each chunk and select among what was kept (merge and reduce) covers worse: what the second selection
+drops uncovers the patches that only it had covered. What fits into one chunk is one selection.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,7 @@ Float32 = NDArray[np.float32]
 
 PROJECTED_DIM = 128
 CHUNK_BYTES = 2 << 30
-"""Of patches held before they are thinned out: 1.3 million patches of 384 values."""
-SPARE = 2
-"""Times its share of the picks that a chunk keeps for the final selection to choose from."""
+"""Of patches held before a share is chosen: 1.3 million patches of 384 values."""
 POOL = 4096
 ROWS = 4096
 """Patches updated at a time: keeps a block of distances in the processor's cache."""
@@ -71,15 +68,15 @@ class PatchSampler:
         self._chunk = np.empty((rows, dim), dtype=np.float32)
         self._filled = 0
         self._added = 0
-        self._kept: list[Float32] = []
-        self._kept_indices: list[NDArray[np.int64]] = []
-        self._chunk_radius = 0.0
+        self._picked: list[Float32] = []
+        self._indices: list[NDArray[np.int64]] = []
+        self._radius = 0.0
 
     def add(self, patches: Float32) -> None:
         """Take patches (n, D); they are numbered from 0 in the order they come."""
         while len(patches):
             if self._filled == len(self._chunk):
-                self._thin_out()
+                self._pick()
             taken = min(len(patches), len(self._chunk) - self._filled)
             self._chunk[self._filled : self._filled + taken] = patches[:taken]
             self._filled += taken
@@ -93,32 +90,21 @@ class PatchSampler:
 
         The coreset's radius is a bound on that over all patches, after the projection.
         """
-        if self._kept:
-            self._thin_out()
-            del self._chunk
-            candidates, indices = np.concatenate(self._kept), np.concatenate(self._kept_indices)
-            self._kept.clear()
-        else:
-            candidates, indices = self._chunk[: self._filled], np.arange(self._added)
-        coreset = greedy_k_center(
-            project(candidates, self._seed),
-            max(1, round(self._share * self._added)),
-            seed=self._seed,
-            on_progress=on_progress,
-        )
-        radius = coreset.radius + self._chunk_radius
-        return candidates[coreset.indices], replace(
-            coreset, indices=indices[coreset.indices], radius=radius
-        )
+        self._pick(on_progress)
+        del self._chunk
+        vectors = self._picked[0] if len(self._picked) == 1 else np.concatenate(self._picked)
+        return vectors, Coreset(np.concatenate(self._indices), self._radius)
 
-    def _thin_out(self) -> None:
+    def _pick(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Keep the picks of the chunk in place of its patches."""
         chunk = self._chunk[: self._filled]
-        count = math.ceil(min(1.0, SPARE * self._share) * self._filled)
-        coreset = greedy_k_center(project(chunk, self._seed), count, seed=self._seed)
-        self._kept.append(chunk[coreset.indices])
-        self._kept_indices.append(coreset.indices + (self._added - self._filled))
-        self._chunk_radius = max(self._chunk_radius, coreset.radius)
+        due = round(self._share * self._added) - sum(len(picks) for picks in self._indices)
+        coreset = greedy_k_center(
+            project(chunk, self._seed), max(1, due), seed=self._seed, on_progress=on_progress
+        )
+        self._picked.append(chunk[coreset.indices])
+        self._indices.append(coreset.indices + (self._added - self._filled))
+        self._radius = max(self._radius, coreset.radius)
         self._filled = 0
 
 

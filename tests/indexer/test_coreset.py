@@ -230,24 +230,27 @@ def test_every_patch_lies_within_the_radius_stated_whatever_the_chunks(
     with pytest.MonkeyPatch.context() as patch:
         in_chunks_of(patch, rows, 6)
         vectors, chosen = sampled(points, share, image=image, seed=seed)
-    assert len(set(chosen.indices.tolist())) == len(vectors) == max(1, round(share * count))
+    assert len(set(chosen.indices.tolist())) == len(vectors)
+    # every chunk has one pick at least
+    assert max(1, round(share * count)) <= len(vectors) <= round(share * count) + -(-count // rows)
     assert np.array_equal(vectors, points[chosen.indices])
     farthest = np.sqrt(to_nearest(points, chosen.indices).max())
     assert farthest <= chosen.radius * (1 + 1e-4) + 1e-6
 
 
 def test_chunks_cover_nearly_as_well_as_one_selection(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = np.random.default_rng(0).standard_normal((4000, 6)).astype(np.float32)
+    """In 40 dimensions: patches vary about as much. The fewer, the more a chunk misses."""
+    points = np.random.default_rng(0).standard_normal((4000, 40)).astype(np.float32)
     plain = np.sqrt(to_nearest(points, sampled(points, 0.1)[1].indices).max())
-    in_chunks_of(monkeypatch, 500, 6)
+    in_chunks_of(monkeypatch, 500, 40)
     chunked = np.sqrt(to_nearest(points, sampled(points, 0.1)[1].indices).max())
-    assert chunked <= 1.25 * plain
+    assert chunked <= 1.1 * plain
 
 
 def test_sampler_never_holds_more_than_a_chunk_and_what_it_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory measured: 20,000 images, of which at most 2 * 5 % and a chunk are ever held."""
+    """Memory measured: 20,000 images, of which at most the bank and a chunk are ever held."""
     dim, image, images, chunk = 16, 8, 20_000, 20_000
     in_chunks_of(monkeypatch, chunk, dim)
     monkeypatch.setattr(coreset, "POOL", 1000)
