@@ -31,6 +31,7 @@ from indexer.deviating import end_deviating, keep_deviating
 from indexer.kept import keep
 from indexer.known import with_known_scores
 from indexer.looks import looks_of
+from indexer.plan import roles_of_joining
 from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (
@@ -93,9 +94,9 @@ def add_images(
 ) -> Change:
     """Let images join as one revision; those the library has already are left out and named.
 
-    Normal images keep the category's share of calibration images: where it lacks one the image
-    calibrates, otherwise it joins the bank; of a leave-one-out category each does both. Defective
-    images join the library alone, with their score and what deviates in them.
+    Normal images keep the category's share of calibration images, see `roles_of_joining`; of a
+    leave-one-out category each joins the bank and calibrates. Defective images join the library
+    alone, with their score and what deviates in them.
 
     Args:
         backbone: the network the category was learnt with.
@@ -114,6 +115,7 @@ def add_images(
     fresh, known, skipped = _fresh_files(paths, entry, library)
     after = following(entry)
     normal = label == "normal"
+    roles = roles_of_joining(entry, list(fresh)) if normal else {}
     if not normal:
         check_defects_kept(store, entry)
     bank = read_bank(store, entry)
@@ -128,7 +130,7 @@ def add_images(
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
-        role = role_of_next(after) if normal else "test"
+        role = roles[sha256] if normal else "test"
         key = image_id(entry.category, entry.backbone, sha256)
         distances, defect = measure(found) if measure else (None, None)
         image = LibraryImage(
@@ -288,14 +290,6 @@ def _fresh_files(
         else:
             fresh[sha256] = path
     return fresh, known, skipped
-
-
-def role_of_next(entry: CatalogEntry) -> str:
-    """What a normal image becomes, ``bank`` or ``calibration``, that is this entry's next."""
-    bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
-    share = entry.settings["holdout"] * (bank + calibration + 1)
-    lacks_one = entry.layout == "holdout" and calibration + 1 <= round(share)
-    return "calibration" if lacks_one else "bank"
 
 
 def known_images(

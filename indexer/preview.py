@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
+from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
-from indexer.living import check_patches, counted, role_of_next
+from indexer.living import check_patches
+from indexer.plan import roles_of_joining
 from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
 from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
 from indexer.store import VectorStore
@@ -56,11 +58,12 @@ def preview_additions(
     """
     check_patches(entry)
     growth = Growth(store, entry, bank)
-    after, roles, owners = entry, [], []
-    for number, image in enumerate(images):
-        roles.append(role_of_next(after))
-        after = counted(after, roles[-1], 1)
-        if roles[-1] == "bank":
+    hashes = [sha256_of(image.path) for image in images]
+    by_content = roles_of_joining(entry, hashes)
+    roles = [by_content[sha256] for sha256 in hashes]
+    owners: list[int] = []
+    for number, (image, role) in enumerate(zip(images, roles, strict=True)):
+        if role == "bank":
             owners += [number] * len(growth.choose(image.patches))
     distances, synthetic = (
         _with_new(growth.vectors, kept, measured, store, entry, calibrator)

@@ -154,6 +154,32 @@ def test_calibration_after_every_change_is_that_of_the_bank_that_is_there(
     check("quarantine")
 
 
+def test_who_calibrates_does_not_depend_on_the_order_images_join_in(
+    network: Backbone, dataset: Path, more: list[Path]
+) -> None:
+    def roles(paths: list[Path]) -> dict[str, str]:
+        with open_store(":memory:") as store:
+            learn(store, dataset, network, "conformal")
+            images = read_images(store, add(store, network, paths).entry)
+            return {Path(i.path).name: i.split for i in images.values() if Path(i.path) in paths}
+
+    found = roles(more)
+    assert list(found.values()).count("calibration") == round(0.2 * (16 + 8)) - 3
+    assert roles(more[::-1]) == found
+
+
+def test_unreadable_files_cost_the_share_at_most_their_own_number(
+    learnt: VectorStore, network: Backbone, more: list[Path], tmp_path: Path
+) -> None:
+    damaged = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(damaged):
+        path.write_bytes(b"no picture %d" % number)
+    counts = add(learnt, network, [*damaged, *more]).entry.counts
+    exact = round(0.2 * (16 + len(more)))
+    assert abs(counts["calibration_images"] - exact) <= len(damaged)
+    assert counts["bank_images"] + counts["calibration_images"] == 16 + len(more)
+
+
 def test_added_patches_lie_beyond_the_covering_radius_and_cover_the_rest(
     either: VectorStore, network: Backbone, more: list[Path]
 ) -> None:
