@@ -3,13 +3,14 @@
 A revision writes only what it changes, calibrates again from what `indexer.kept` holds, and is
 committed last, as in `indexer.build`: a reader sees the one before or the one after.
 
-An addition continues the greedy selection of the coreset (Gonzalez 1985): a patch joins if it lies
-farther from the bank than the bank's covering radius, in the same projected space, farthest first.
-
-What that does to the bound on false rejects: which of a category's images calibrate never depends
-on how they score, so split conformal stays exact under additions. A leave-one-out bank stays one
-whose images chose alone only until the first addition, which looks at the bank; from then on the
-2 alpha is no longer proven. Nor is any bound once calibration images are picked out by hand.
+What additions do to the bound on false rejects, if images are added as they come and not picked by
+how they score: where images are held out, which ones calibrate never depends on how they score, so
+split conformal stays exact. An image that joins a leave-one-out category whole, with the patches it
+chose from itself alone, leaves the bank and the calibration that learning all images together would
+give; as long as all did, the 2 alpha holds as it does there. Whether an image joins whole does look
+at the bank, though: a near duplicate brings no patch, and once there was one (`PASSED_OVER` counts
+them) the 2 alpha is no longer proven. Nor is any bound once calibration images are picked out by
+hand.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from backbones.weights import sha256_of
 from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.deviating import end_deviating, keep_deviating
+from indexer.growth import Growth
 from indexer.kept import keep
 from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.plan import roles_of_joining
-from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
+from indexer.remeasure import measure_again, measure_growth, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (
     CatalogEntry,
@@ -44,6 +46,7 @@ from indexer.schema import (
     image_id,
     image_point,
     images_collection,
+    patch_point,
     patches_collection,
     read_bank,
     read_history,
@@ -54,9 +57,10 @@ from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
 
-JOINED, PICKED_OUT = "joined_images", "picked_out_images"
-"""Counts of what voids the bound on false rejects: additions to a leave-one-out category, and
-images taken out by hand of those that calibrate."""
+PASSED_OVER, PICKED_OUT = "joined_images", "picked_out_images"
+"""Counts of what voids the bound on false rejects: images that joined a leave-one-out category
+without the patches they choose alone (older catalogs count every addition, which looked at the bank
+patch by patch), and images taken out by hand of those that calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,11 @@ def add_images(
     if not normal:
         check_defects_kept(store, entry)
     bank = read_bank(store, entry)
-    growth = Growth(store, after, bank) if normal else None
+    growth = Growth(entry, bank) if normal else None
     measure = None if normal else calibrator.scorer(store, entry, bank)
     added_at = _now()
     joined: list[str] = []
+    nothing_new = 0
     calibrating: dict[str, Float32] = {}
     outcomes = embed_files(with_channels(backbone, entry), list(fresh.values()))
     for done, ((sha256, path), found) in enumerate(zip(fresh.items(), outcomes, strict=True), 1):
@@ -145,8 +150,6 @@ def add_images(
             score=None if distances is None else calibrator.score(distances),
         )
         after = counted(after, role, 1)
-        if normal and entry.layout == "leave-one-out":
-            after = tallied(after, JOINED)
         if distances is not None:
             after = keep_deviating(store, after, image, found.patches, distances, calibrator)
         store.upsert(
@@ -154,7 +157,12 @@ def add_images(
             [image_point(after, image, found.image, added_at, defect)],
         )
         if growth and role == "bank":
-            growth.take(image, found.patches)
+            cells = growth.take(key, found.patches)
+            store.upsert(
+                bank_collection(entry.category, entry.backbone),
+                [patch_point(after, image, r, c, found.patches[r, c]) for r, c in cells],
+            )
+            nothing_new += not cells
         if normal and (role == "calibration" or entry.layout == "leave-one-out"):
             keep(store, after, "patches", [(key, found.patches)])
             keep(store, after, "looks", looks_of([(key, str(path))], entry.spec))
@@ -165,11 +173,16 @@ def add_images(
         return Change(entry, (), 0, 0, tuple(known), tuple(skipped))
     grown = 0
     if growth:
-        grown = len(growth.vectors)
-        measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
+        grown = len(growth.new.vectors)
+        measure_growth(store, entry, after, calibrator, growth, calibrating)
         after = counted(after, "patches", grown)
+    if entry.layout == "leave-one-out":
+        after = tallied(after, PASSED_OVER, nothing_new)
     word = "image" if len(joined) == 1 else "images"
-    after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
+    action = f"added {len(joined)} {label} {word}, {grown} patches"
+    if nothing_new:
+        action += f"; {nothing_new} brought nothing new to the memory bank"
+    after = replace(after, action=action)
     judged = recalibrated if normal else with_known_scores
     after = judged(store, after, calibrator)
     commit(store, after)
@@ -244,7 +257,7 @@ def _leave(
         after = counted(after, image.split, -1)
         if image.split in ("bank", "calibration"):
             judges = image.split == "calibration" or entry.layout == "leave-one-out"
-            after = tallied(after, PICKED_OUT) if judges else after
+            after = tallied(after, PICKED_OUT, judges)
         if keep_image:
             rewrite_image(store, entry, after, replace(image, split="quarantined"))
         else:
@@ -313,9 +326,11 @@ def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
     return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
 
 
-def tallied(entry: CatalogEntry, name: str) -> CatalogEntry:
-    """The entry with one more image of those that a bound does not survive."""
-    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + 1})
+def tallied(entry: CatalogEntry, name: str, by: int) -> CatalogEntry:
+    """The entry with ``by`` more images of those that a bound does not survive."""
+    if not by:
+        return entry
+    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + by})
 
 
 def following(entry: CatalogEntry) -> CatalogEntry:

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.growth import Growth
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
 from indexer.living import check_patches
 from indexer.plan import roles_of_joining
-from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
+from indexer.remeasure import (
+    MEASURED,
+    calibration_of,
+    distances_to_others,
+    lowered_distances,
+)
 from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
 from indexer.store import VectorStore
 
@@ -57,33 +63,30 @@ def preview_additions(
         CategoryError: the category is of an image-level backbone.
     """
     check_patches(entry)
-    growth = Growth(store, entry, bank)
+    growth = Growth(entry, bank)
     hashes = [sha256_of(image.path) for image in images]
     by_content = roles_of_joining(entry, hashes)
     roles = [by_content[sha256] for sha256 in hashes]
-    owners: list[int] = []
+    calibrating: dict[str, Float32] = {}
     for number, (image, role) in enumerate(zip(images, roles, strict=True)):
+        key = f"new {number}"
         if role == "bank":
-            owners += [number] * len(growth.choose(image.patches))
+            growth.take(key, image.patches)
+        if role == "calibration" or entry.layout == "leave-one-out":
+            calibrating[key] = image.patches
     distances, synthetic = (
-        _with_new(growth.vectors, kept, measured, store, entry, calibrator)
+        _with_new(growth.new.vectors, kept, measured, store, entry, calibrator)
         for kept, measured in MEASURED
     )
-    to_bank = calibrator.measurer(bank.vectors)
-    for number, (image, role) in enumerate(zip(images, roles, strict=True)):
-        if role == "calibration" or entry.layout == "leave-one-out":
-            found = to_bank(image.patches)
-            if len(others := growth.vectors[np.array(owners, np.int64) != number]):
-                np.minimum(found, calibrator.measurer(others)(image.patches), out=found)
-            distances[f"new {number}"] = found
+    distances |= distances_to_others(growth.bank, entry, calibrator, calibrating)
     calibration = calibration_of(entry, calibrator, distances, synthetic)
     if calibrator.known_defects:
         defects = read_defect_patches(store, entry).vectors
         judges = dict(read_kept(store, entry, "patches"))
-        judges |= {f"new {n}": as_kept("patches", i.patches) for n, i in enumerate(images)}
+        judges |= {key: as_kept("patches", found) for key, found in calibrating.items()}
         patches = ((key, judges[key]) for key in distances)
         calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
-    return Preview(tuple(roles), growth.vectors, calibration)
+    return Preview(tuple(roles), growth.new.vectors, calibration)
 
 
 def _with_new(
