@@ -34,8 +34,14 @@ _DTYPES: dict[Kind, Any] = {
     "synthetic distances": np.float32,
     "looks": np.float32,
 }
-_CHUNK = 4
-"""Points of patches a request: about 4 MB of text, where a server takes 32."""
+_CHUNKS: dict[Kind, int] = {
+    "patches": 4,
+    "distances": 256,
+    "synthetic": 4,
+    "synthetic distances": 256,
+    "looks": 1000,
+}
+"""Points a request: about 4 MB of text, where a server takes 32."""
 
 
 def keep(
@@ -57,7 +63,7 @@ def keep(
             **lifetime(entry),
         }
         chunk.append(Point(point_id(entry, kind, key), {}, payload))
-        if len(chunk) == _CHUNK:
+        if len(chunk) == _CHUNKS[kind]:
             store.upsert(collection, chunk)
             chunk = []
     if chunk:
@@ -72,7 +78,7 @@ def read_kept(
     if image_ids is not None:
         where["image_id"] = list(image_ids)
     for point in store.scroll(
-        patches_collection(entry.category, entry.backbone), where, batch=_CHUNK
+        patches_collection(entry.category, entry.backbone), where, batch=_CHUNKS[kind]
     ):
         yield str(point.payload["image_id"]), _array(kind, point.payload)
 

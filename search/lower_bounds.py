@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.blas import one_thread
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -61,7 +63,9 @@ class Shortener:
     def __init__(self, bank: Float32) -> None:
         self.mean: Float32 = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
         sample = bank[:: -(-len(bank) // SAMPLE)] - self.mean.astype(np.float64)
-        _, vectors = np.linalg.eigh(sample.T @ sample)
+        # several threads wait for each other at every step: on a busy machine for seconds
+        with one_thread():
+            _, vectors = np.linalg.eigh(sample.T @ sample)
         self._axes = np.ascontiguousarray(vectors[:, ::-1][:, :FINE_AXES])
 
     def shorten(self, vectors: Float32) -> ShortVectors:
