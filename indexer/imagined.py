@@ -51,7 +51,7 @@ def imagine_defects(
         ImageError: the file of one of them cannot be read.
         CategoryError: the category is of an image-level backbone.
     """
-    check_patches(entry)
+    check_patches(entry, "a made-up defect")
     undo_interrupted(store, entry)
     after = replace(following(entry), build_key=entry.build_key)
     seed = int(entry.settings["seed"])

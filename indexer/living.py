@@ -8,8 +8,8 @@ how they score: where images are held out, which ones calibrate never depends on
 split conformal stays exact. An image that joins a leave-one-out category whole, with the patches it
 chose from itself alone, leaves the bank and the calibration that learning all images together would
 give; as long as all did, the 2 alpha holds as it does there. Whether an image joins whole does look
-at the bank, though: a near duplicate brings no patch, and once there was one (`PASSED_OVER` counts
-them) the 2 alpha is no longer proven. Nor is any bound once calibration images are picked out by
+at the bank, though: a near duplicate brings no patch, and once there was one (`indexer.counts`
+tells) the 2 alpha is no longer proven. Nor is any bound once calibration images are picked out by
 hand.
 """
 
@@ -21,20 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.build import Progress
 from indexer.calibrator import Calibrator
+from indexer.counts import PICKED_OUT, counted, tallied
 from indexer.deviating import end_deviating, keep_deviating
-from indexer.growth import Growth
+from indexer.joining import JoiningPatches, calibrates
 from indexer.kept import keep
 from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.plan import roles_of_joining
-from indexer.remeasure import measure_again, measure_growth, recalibrated
+from indexer.remeasure import measure_again, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (
     CatalogEntry,
@@ -46,7 +46,6 @@ from indexer.schema import (
     image_id,
     image_point,
     images_collection,
-    patch_point,
     patches_collection,
     read_bank,
     read_history,
@@ -54,13 +53,6 @@ from indexer.schema import (
     with_channels,
 )
 from indexer.store import VectorStore
-
-Float32 = NDArray[np.float32]
-
-PASSED_OVER, PICKED_OUT = "joined_images", "picked_out_images"
-"""Counts of what voids the bound on false rejects: images that joined a leave-one-out category
-without the patches they choose alone (older catalogs count every addition, which looked at the bank
-patch by patch), and images taken out by hand of those that calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,8 @@ class Change:
     Attributes:
         entry: of the revision now current.
         images: ids of the images it was about, in the order given.
-        patches: bank patches that joined, or left if negative.
+        patches: bank patches that joined, or left if negative; 0 of an image-level backbone, whose
+            bank is the images themselves.
         uncovered: patches of the calibration images that only what left had covered: within the
             covering radius before, beyond it now.
         known: files left out because the library has the same bytes.
@@ -106,9 +99,8 @@ def add_images(
         backbone: the network the category was learnt with.
 
     Raises:
-        CategoryError: the category is of an image-level backbone, or the network is another one.
+        CategoryError: the network is another one.
     """
-    check_patches(entry)
     if backbone.fingerprint != entry.fingerprint:
         raise CategoryError(
             f"category '{entry.category}' takes images through the network it was learnt with, "
@@ -118,17 +110,14 @@ def add_images(
     library = read_images(store, entry)
     fresh, known, skipped = _fresh_files(paths, entry, library)
     after = following(entry)
-    normal = label == "normal"
+    normal, keeps_patches = label == "normal", entry.spec.level == "patch"
     roles = roles_of_joining(entry, list(fresh)) if normal else {}
-    if not normal:
+    if keeps_patches and not normal:
         check_defects_kept(store, entry)
-    bank = read_bank(store, entry)
-    growth = Growth(entry, bank) if normal else None
-    measure = None if normal else calibrator.scorer(store, entry, bank)
+    joining = JoiningPatches(store, entry) if keeps_patches and normal else None
+    measure = None if normal else calibrator.scorer(store, entry, read_bank(store, entry))
     added_at = _now()
     joined: list[str] = []
-    nothing_new = 0
-    calibrating: dict[str, Float32] = {}
     outcomes = embed_files(with_channels(backbone, entry), list(fresh.values()))
     for done, ((sha256, path), found) in enumerate(zip(fresh.items(), outcomes, strict=True), 1):
         on_progress("adding", done, len(fresh))
@@ -156,32 +145,23 @@ def add_images(
             images_collection(entry.category, entry.backbone),
             [image_point(after, image, found.image, added_at, defect)],
         )
-        if growth and role == "bank":
-            cells = growth.take(key, found.patches)
-            store.upsert(
-                bank_collection(entry.category, entry.backbone),
-                [patch_point(after, image, r, c, found.patches[r, c]) for r, c in cells],
-            )
-            nothing_new += not cells
-        if normal and (role == "calibration" or entry.layout == "leave-one-out"):
-            keep(store, after, "patches", [(key, found.patches)])
+        if joining:
+            joining.take(after, image, found.patches)
+        if calibrates(after, role):
             keep(store, after, "looks", looks_of([(key, str(path))], entry.spec))
-            calibrating[key] = found.patches
         joined.append(key)
     if not joined:
         undo_interrupted(store, entry)
         return Change(entry, (), 0, 0, tuple(known), tuple(skipped))
-    grown = 0
-    if growth:
-        grown = len(growth.new.vectors)
-        measure_growth(store, entry, after, calibrator, growth, calibrating)
-        after = counted(after, "patches", grown)
-    if entry.layout == "leave-one-out":
-        after = tallied(after, PASSED_OVER, nothing_new)
     word = "image" if len(joined) == 1 else "images"
-    action = f"added {len(joined)} {label} {word}, {grown} patches"
-    if nothing_new:
-        action += f"; {nothing_new} brought nothing new to the memory bank"
+    action = f"added {len(joined)} {label} {word}"
+    grown = 0
+    if joining:
+        after = joining.measure(after, calibrator)
+        grown = joining.grown
+        action += f", {grown} patches"
+        if joining.nothing_new:
+            action += f"; {joining.nothing_new} brought nothing new to the memory bank"
     after = replace(after, action=action)
     judged = recalibrated if normal else with_known_scores
     after = judged(store, after, calibrator)
@@ -243,30 +223,22 @@ def _leave(
     *,
     keep_image: bool,
 ) -> Change:
-    check_patches(entry)
     undo_interrupted(store, entry)
     library = known_images(ids, store, entry)
     ids = list(library)
     if keep_image and library[ids[0]].split == "quarantined":
         raise CategoryError(f"image {ids[0]} is in quarantine already.")
     after = following(entry)
-    kept = patches_collection(entry.category, entry.backbone)
     bank_before = read_bank(store, entry)
     for key in ids:
         image = library[key]
         after = counted(after, image.split, -1)
-        if image.split in ("bank", "calibration"):
-            judges = image.split == "calibration" or entry.layout == "leave-one-out"
-            after = tallied(after, PICKED_OUT, judges)
+        after = tallied(after, PICKED_OUT, calibrates(entry, image.split))
         if keep_image:
             rewrite_image(store, entry, after, replace(image, split="quarantined"))
         else:
             end(store, entry, images_collection(entry.category, entry.backbone), {"image_id": key})
-            end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
-            after = end_deviating(store, entry, after, key)
-        end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
-        measured = ["distances", "synthetic distances", "looks"]
-        end(store, entry, kept, {"image_id": key, "kind": measured})
+        after = _end_patches(store, entry, after, key, keep_image)
     _check_left(after)
     stays = ~np.isin(bank_before.image_ids, ids)
     bank = MemoryBank(
@@ -279,10 +251,30 @@ def _leave(
         uncovered = measure_again(store, entry, after, bank, left, set(ids))
         after = counted(after, "patches", -lost)
     word = "image" if len(ids) == 1 else "images"
-    after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")
+    patches = f", {lost} patches" if entry.spec.level == "patch" else ""
+    after = replace(after, action=f"{verb} {len(ids)} {word}{patches}")
     after = recalibrated(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(ids), -lost, uncovered)
+
+
+def _end_patches(
+    store: VectorStore, entry: CatalogEntry, after: CatalogEntry, key: str, keep_image: bool
+) -> CatalogEntry:
+    """Let what an image leaves beside its place in the library end; the entry ``after``.
+
+    Of an image that stays in the library the patches stay as well, but for those in the bank.
+    """
+    kept = patches_collection(entry.category, entry.backbone)
+    end(
+        store, entry, kept, {"image_id": key, "kind": ["distances", "synthetic distances", "looks"]}
+    )
+    if entry.spec.level == "patch":
+        end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
+    if keep_image:
+        return after
+    end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
+    return end_deviating(store, entry, after, key)
 
 
 def _fresh_files(
@@ -318,32 +310,17 @@ def known_images(
     return {key: library[key] for key in ids}
 
 
-def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
-    """The entry with ``by`` more images of a role, or bank ``patches``."""
-    name = "bank_patches" if what == "patches" else f"{what}_images"
-    if name not in entry.counts:  # quarantined images are not counted
-        return entry
-    return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
-
-
-def tallied(entry: CatalogEntry, name: str, by: int) -> CatalogEntry:
-    """The entry with ``by`` more images of those that a bound does not survive."""
-    if not by:
-        return entry
-    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + by})
-
-
 def following(entry: CatalogEntry) -> CatalogEntry:
     """The next revision; no data set makes it, so learning from one starts anew."""
     return replace(entry, revision=entry.revision + 1, build_key="", built_at=_now())
 
 
-def check_patches(entry: CatalogEntry) -> None:
-    """CategoryError if the category keeps no patches."""
+def check_patches(entry: CatalogEntry, purpose: str) -> None:
+    """CategoryError if the category keeps no patches, which ``purpose`` takes."""
     if entry.spec.level == "image":
         raise CategoryError(
-            f"'{entry.backbone}' keeps no patches, so '{entry.category}' cannot change image by "
-            "image. Change the data set and learn it again: vecspect index"
+            f"{purpose} takes patches, and '{entry.backbone}' gives '{entry.category}' one "
+            "embedding an image. Learn it with a patch network: vecspect backbones lists them."
         )
 
 

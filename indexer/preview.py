@@ -15,7 +15,6 @@ from indexer.calibrator import Calibrator
 from indexer.growth import Growth
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
-from indexer.living import check_patches
 from indexer.plan import roles_of_joining
 from indexer.remeasure import (
     MEASURED,
@@ -56,13 +55,10 @@ def preview_additions(
     """What adding ``images`` as normal would change.
 
     Args:
+        entry: of a category that keeps patches.
         bank: of the entry.
         calibrator: the one that calibrates the category.
-
-    Raises:
-        CategoryError: the category is of an image-level backbone.
     """
-    check_patches(entry)
     growth = Growth(entry, bank)
     hashes = [sha256_of(image.path) for image in images]
     by_content = roles_of_joining(entry, hashes)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
 from indexer.growth import Growth, squared_distances
 from indexer.kept import Kind, keep, read_kept
 from indexer.known import with_known_scores
 from indexer.revise import end
-from indexer.schema import CatalogEntry, MemoryBank, patches_collection
-from indexer.store import VectorStore
+from indexer.schema import (
+    WHOLE,
+    CatalogEntry,
+    MemoryBank,
+    images_collection,
+    library_image,
+    patches_collection,
+    read_bank,
+    visible,
+)
+from indexer.store import VectorStore, Where
 
 Float32 = NDArray[np.float32]
 
@@ -140,13 +151,33 @@ def _replace_distances(
 
 
 def recalibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator) -> CatalogEntry:
-    """The entry with the calibration that the distances kept for its revision give."""
-    distances = dict(read_kept(store, after, "distances"))
-    synthetic = dict(read_kept(store, after, "synthetic distances"))
+    """The entry with the calibration that what is kept for its revision gives."""
+    if after.spec.level == "image":
+        distances = _distances_of_wholes(store, after, calibrator)
+        synthetic: dict[str, Float32] = {}
+    else:
+        distances = dict(read_kept(store, after, "distances"))
+        synthetic = dict(read_kept(store, after, "synthetic distances"))
     counts = {**after.counts, "calibration_images": len(distances)}
     calibration = calibration_of(after, calibrator, distances, synthetic)
     recalibrated = replace(after, counts=counts, calibration=calibration)
     return with_known_scores(store, recalibrated, calibrator)
+
+
+def _distances_of_wholes(
+    store: VectorStore, entry: CatalogEntry, calibrator: Calibrator
+) -> dict[str, Float32]:
+    """Distance (1, 1) of each calibration image to the bank's images, by their embeddings alone."""
+    measure = calibrator.scorer(store, entry, read_bank(store, entry))
+    found = {}
+    library = images_collection(entry.category, entry.backbone)
+    where: Where = {**visible(entry), "split": "calibration"}
+    for point in store.scroll(library, where, with_vectors=[WHOLE]):
+        image, whole = library_image(point.payload), point.vectors[WHOLE]
+        path, patches = Path(image.path), whole[None, None]
+        features = ImageFeatures(path, image.width, image.height, patches, whole)
+        found[image.image_id], _ = measure(features)
+    return found
 
 
 def calibration_of(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from indexer.build import BuildReport
-from indexer.living import PASSED_OVER, PICKED_OUT
+from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed

@@ -23,12 +23,11 @@ from PIL import Image, ImageOps
 from backbones.base import Backbone
 from backbones.registry import load_backbone
 from indexer.build import build_index
+from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.dataset import read_dataset
 from indexer.edge_folder import copy_store
 from indexer.kept import read_kept
 from indexer.living import (
-    PASSED_OVER,
-    PICKED_OUT,
     Change,
     add_images,
     quarantine_image,
