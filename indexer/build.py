@@ -40,6 +40,7 @@ from indexer.schema import (
     read_catalog,
     with_channels,
 )
+from indexer.short_forms import ShortForms, choose_short_forms, keep_short
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -158,14 +159,16 @@ def build_index(
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
     measure = calibrator.scorer(store, entry, bank)
+    keeps_patches = entry.spec.level == "patch"
+    forms = choose_short_forms(store, entry, bank.vectors) if keeps_patches else None
     held_out, distances = _embed_calibration(
-        items, entry, backbone, store, calibrator, measure, undecoded, on_progress
+        items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
     )
     if alone:
-        distances = chosen.distances(calibrator, bank)
+        distances = chosen.distances(calibrator, bank, forms)
     if not distances:
         raise all_unusable(items, "calibration", undecoded)
-    if entry.spec.level == "patch":
+    if keeps_patches:
         keep(store, entry, "distances", distances.items())
     paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
     calibrating_paths = ((key, path) for key, path in paths if key in distances)
@@ -338,6 +341,7 @@ def _embed_calibration(
     store: VectorStore,
     calibrator: Calibrator,
     measure: _Measure,
+    forms: ShortForms | None,
     skipped: list[Skipped],
     on_progress: Progress,
 ) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
@@ -353,8 +357,9 @@ def _embed_calibration(
         image = _library_image(item, features, entry, calibrator.score(found))
         images.append((image, features.image))
         distances[image.image_id] = found
-        if entry.spec.level == "patch":
+        if forms:
             keep(store, entry, "patches", [(image.image_id, features.patches)])
+            keep_short(store, entry, forms, image.image_id, features.patches)
     return images, distances
 
 

@@ -11,6 +11,7 @@ from indexer.growth import Growth
 from indexer.kept import keep
 from indexer.remeasure import measure_growth
 from indexer.schema import CatalogEntry, LibraryImage, bank_collection, patch_point, read_bank
+from indexer.short_forms import keep_short, read_short_forms
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -26,6 +27,7 @@ class JoiningPatches:
     def __init__(self, store: VectorStore, entry: CatalogEntry) -> None:
         self._store, self._entry = store, entry
         self._growth = Growth(entry, read_bank(store, entry))
+        self._forms = read_short_forms(store, entry)
         self._calibrating: dict[str, Float32] = {}
         self.nothing_new = 0
 
@@ -45,6 +47,7 @@ class JoiningPatches:
             self.nothing_new += not cells
         if calibrates(after, image.split):
             keep(self._store, after, "patches", [(image.image_id, patches)])
+            keep_short(self._store, after, self._forms, image.image_id, patches)
             self._calibrating[image.image_id] = patches
 
     def measure(self, after: CatalogEntry, calibrator: Calibrator) -> CatalogEntry:

@@ -18,6 +18,7 @@ from backbones.errors import VecspectError
 from indexer.coreset import Coreset, greedy_k_center, project
 from indexer.kept import keep, read_kept
 from indexer.schema import CatalogEntry, MemoryBank
+from indexer.short_forms import ShortForms, keep_short
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -85,12 +86,17 @@ class LeaveOneOutBank:
         bank = MemoryBank(np.concatenate(self._vectors), ids, cells[:, 1:].astype(np.int32))
         return bank, cells, float(np.median(self._radii))
 
-    def distances(self, calibrator: _LeavesOut, bank: MemoryBank) -> dict[str, Float32]:
-        """Patch distances (H, W) of each image to the patches of all others, by image id."""
-        return dict(
-            calibrator.leave_one_out(
-                bank,
-                self._ids,
-                lambda ids: read_kept(self._store, self._entry, "patches", ids),
-            )
-        )
+    def distances(
+        self, calibrator: _LeavesOut, bank: MemoryBank, forms: ShortForms | None
+    ) -> dict[str, Float32]:
+        """Patch distances (H, W) of each image to the patches of all others, by image id.
+
+        The short forms of the patches go to the store on the way.
+        """
+
+        def read(ids: Sequence[str]) -> Iterator[tuple[str, Float32]]:
+            for key, patches in read_kept(self._store, self._entry, "patches", ids):
+                keep_short(self._store, self._entry, forms, key, patches)
+                yield key, patches
+
+        return dict(calibrator.leave_one_out(bank, self._ids, read))

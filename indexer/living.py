@@ -273,7 +273,7 @@ def _end_patches(
         end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
     if keep_image:
         return after
-    end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
+    end(store, entry, kept, {"image_id": key, "kind": ["patches", "short", "synthetic"]})
     return end_deviating(store, entry, after, key)
 
 

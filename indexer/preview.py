@@ -94,8 +94,7 @@ def _with_new(
     calibrator: Calibrator,
 ) -> dict[str, Float32]:
     """The distances kept, by image id, lowered by the patches ``vectors`` (P, D)."""
-    if not len(vectors):
-        return dict(read_kept(store, entry, measured))
-    to_new = calibrator.measurer(vectors)
-    found = lowered_distances(store, entry, kept, measured, to_new)
-    return {key: lowered for key, _, lowered in found}
+    found = dict(read_kept(store, entry, measured))
+    if len(vectors):
+        found |= lowered_distances(store, entry, kept, measured, vectors, calibrator)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from indexer.schema import (
     read_bank,
     visible,
 )
+from indexer.short_forms import images_in_reach
 from indexer.store import VectorStore, Where
 
 Float32 = NDArray[np.float32]
@@ -52,11 +53,9 @@ def measure_growth(
         calibrating: patches (H, W, D) of the latter by image id.
     """
     if len(growth.new.vectors):
-        to_new = calibrator.measurer(growth.new.vectors)
         for kept, measured in MEASURED:
-            found = lowered_distances(store, entry, kept, measured, to_new)
-            lower = {key: lowered for key, before, lowered in found if (lowered < before).any()}
-            _replace_distances(store, entry, after, measured, lower)
+            found = lowered_distances(store, entry, kept, measured, growth.new.vectors, calibrator)
+            _replace_distances(store, entry, after, measured, found)
     keep(
         store, after, "distances", distances_to_others(growth.bank, after, calibrator, calibrating)
     )
@@ -87,12 +86,33 @@ def lowered_distances(
     entry: CatalogEntry,
     kept: Kind,
     measured: Kind,
-    to_new: Callable[[Float32], Float32],
-) -> Iterator[tuple[str, Float32, Float32]]:
-    """(image id, distances as kept, distances with the new patches of ``to_new`` as well)."""
+    vectors: Float32,
+    calibrator: Calibrator,
+) -> dict[str, Float32]:
+    """By image id the distances that the new bank patches ``vectors`` (P, D) lower, P >= 1."""
     before = dict(read_kept(store, entry, measured))
-    for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
-        yield key, before[key], np.minimum(before[key], to_new(patches))
+    lower: dict[str, Float32] = {}
+    to_new = calibrator.measurer(vectors)
+    for key, patches in _read_in_reach(store, entry, kept, vectors, before):
+        found = to_new(patches)
+        if (found < before[key]).any():
+            lower[key] = np.minimum(before[key], found)
+    return lower
+
+
+def _read_in_reach(
+    store: VectorStore,
+    entry: CatalogEntry,
+    kept: Kind,
+    vectors: Float32,
+    within: Mapping[str, Float32],
+) -> Iterator[tuple[str, Float32]]:
+    """(image id, what is kept of it), at least where some is ``within`` of one of ``vectors``."""
+    keys = list(within)
+    if kept == "patches":
+        keys = images_in_reach(store, entry, vectors, within)
+    if keys:
+        yield from read_kept(store, entry, kept, keys)
 
 
 def measure_again(
@@ -116,11 +136,12 @@ def measure_again(
     for kept, measured in MEASURED:
         higher: dict[str, Float32] = {}
         before = {k: d for k, d in read_kept(store, entry, measured) if k not in gone}
-        for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
+        # the first measurement was in float32, this one starts from float16
+        within = {key: distances * _SAME for key, distances in before.items()}
+        for key, patches in _read_in_reach(store, entry, kept, lost, within):
             flat = patches.reshape(-1, patches.shape[-1])
             to_lost = np.sqrt(squared_distances(flat, lost)).reshape(before[key].shape)
-            # the first measurement was in float32, this one starts from float16
-            touched = to_lost <= before[key] * _SAME
+            touched = to_lost <= within[key]
             if not touched.any():
                 continue
             risen = before[key].copy()
