@@ -23,8 +23,9 @@ Float32 = NDArray[np.float32]
 
 AS_WELL = 1.05
 """Times the radius with which an image covers itself that a near duplicate may lie from another's
-patches. Grid's images lie at 1.4 or more, made-up textures at 1.2; with noise of two grey levels,
-or encoded again, an image lies at 1.03 at most."""
+patches. At a coreset of 10 % grid's images lie at 1.4 or more, made-up textures at 1.2, and copies
+with noise of two grey levels at 1.03 at most. At 2 % textures lie at 0.98 to 1.1: what so few
+patches cover is not told apart."""
 _AT_A_TIME = 32
 
 

@@ -91,6 +91,8 @@ def lowered_distances(
 ) -> dict[str, Float32]:
     """By image id the distances that the new bank patches ``vectors`` (P, D) lower, P >= 1."""
     before = dict(read_kept(store, entry, measured))
+    if not before:
+        return {}
     lower: dict[str, Float32] = {}
     to_new = calibrator.measurer(vectors)
     for key, patches in _read_in_reach(store, entry, kept, vectors, before):

@@ -33,8 +33,8 @@ SAMPLE = 10_000
 _AT_A_TIME = 32
 """Images, and vectors, that are compared in one matrix product."""
 _ROUNDING = 2.0**-10
-"""Of the lengths of two short forms: twice what float16 takes from one, which is far more than all
-the rounding in float32 that goes before."""
+"""Of the lengths of two short forms: half of it is what float16 takes from the kept one, and the
+other half far more than axes of float32 and distances measured in float32 are off by."""
 _SMALLEST = 1e-6
 """What is lost below the smallest float16."""
 
@@ -53,10 +53,11 @@ class ShortForms:
 
     def shorten(self, vectors: Float32) -> Float32:
         """(..., D) float32 -> (..., k + 1) float32."""
-        centred = vectors.reshape(-1, len(self.mean)) - self.mean
+        centred = vectors.reshape(-1, len(self.mean)) - self.mean.astype(np.float64)
         coordinates = centred @ self.axes
         rest = np.linalg.norm(centred - coordinates @ self.axes.T, axis=1)
-        return np.column_stack([coordinates, rest]).reshape(*vectors.shape[:-1], -1)
+        short = np.column_stack([coordinates, rest]).astype(np.float32)
+        return short.reshape(*vectors.shape[:-1], -1)
 
 
 def choose_short_forms(store: VectorStore, entry: CatalogEntry, bank: Float32) -> ShortForms:
