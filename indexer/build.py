@@ -18,7 +18,7 @@ from indexer.calibrator import Calibrator
 from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.deviating import keep_deviating
-from indexer.kept import keep
+from indexer.kept import keep, read_kept
 from indexer.leave_one_out import LeaveOneOutBank, check_leave_one_out
 from indexer.looks import looks_of
 from indexer.plan import Item, all_unusable, build_key, plan
@@ -36,9 +36,11 @@ from indexer.schema import (
     image_point,
     images_collection,
     patch_point,
+    patches_collection,
     read_catalog,
     with_channels,
 )
+from indexer.short_forms import ShortForms, choose_short_forms, keep_short
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -105,7 +107,7 @@ def build_index(
     key = build_key(items, backbone.fingerprint, settings)
     current = _current(store, category, backbone.spec.name)
     clock.stop("reading")
-    if current and current.build_key == key and _keeps_what_is_kept_now(current):
+    if current and current.build_key == key and _keeps_what_is_kept_now(store, current):
         undo_interrupted(store, current)
         forget_before(store, current)
         skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
@@ -157,18 +159,20 @@ def build_index(
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
     measure = calibrator.scorer(store, entry, bank)
+    keeps_patches = entry.spec.level == "patch"
+    forms = choose_short_forms(store, entry, bank.vectors) if keeps_patches else None
     held_out, distances = _embed_calibration(
-        items, entry, backbone, store, calibrator, measure, undecoded, on_progress
+        items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
     )
     if alone:
-        distances = chosen.distances(calibrator, bank)
+        distances = chosen.distances(calibrator, bank, forms)
     if not distances:
         raise all_unusable(items, "calibration", undecoded)
-    if entry.spec.level == "patch":
+    if keeps_patches:
         keep(store, entry, "distances", distances.items())
-        paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
-        calibrating_paths = ((key, path) for key, path in paths if key in distances)
-        keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
+    paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
+    calibrating_paths = ((key, path) for key, path in paths if key in distances)
+    keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
     calibration = calibrator.calibrate(entry.spec, list(distances.values()))
     entry = replace(entry, calibration=calibration)
     entry, tested = _embed_tests(
@@ -235,9 +239,12 @@ def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry |
     )
 
 
-def _keeps_what_is_kept_now(entry: CatalogEntry) -> bool:
-    """Whether learning anew from the same images would add nothing to search in."""
-    return entry.spec.level == "image" or DEFECT_PATCHES in entry.counts
+def _keeps_what_is_kept_now(store: VectorStore, entry: CatalogEntry) -> bool:
+    """Whether learning anew from the same images would keep no more of them."""
+    if entry.spec.level == "image":
+        kept = patches_collection(entry.category, entry.backbone)
+        return kept in store.collections() and any(read_kept(store, entry, "looks"))
+    return DEFECT_PATCHES in entry.counts
 
 
 def _channel_statistics(
@@ -334,6 +341,7 @@ def _embed_calibration(
     store: VectorStore,
     calibrator: Calibrator,
     measure: _Measure,
+    forms: ShortForms | None,
     skipped: list[Skipped],
     on_progress: Progress,
 ) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
@@ -349,8 +357,9 @@ def _embed_calibration(
         image = _library_image(item, features, entry, calibrator.score(found))
         images.append((image, features.image))
         distances[image.image_id] = found
-        if entry.spec.level == "patch":
+        if forms:
             keep(store, entry, "patches", [(image.image_id, features.patches)])
+            keep_short(store, entry, forms, image.image_id, features.patches)
     return images, distances
 
 

@@ -24,7 +24,7 @@ from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.kept import keep, read_kept
 from indexer.living import check_patches, following
-from indexer.remeasure import recalibrated
+from indexer.remeasure import distances_to_others, recalibrated
 from indexer.revise import commit, undo_interrupted
 from indexer.schema import CatalogEntry, LibraryImage, read_bank, read_images, with_channels
 from indexer.store import VectorStore
@@ -51,7 +51,7 @@ def imagine_defects(
         ImageError: the file of one of them cannot be read.
         CategoryError: the category is of an image-level backbone.
     """
-    check_patches(entry)
+    check_patches(entry, "a made-up defect")
     undo_interrupted(store, entry)
     after = replace(following(entry), build_key=entry.build_key)
     seed = int(entry.settings["seed"])
@@ -65,14 +65,7 @@ def imagine_defects(
         defects[key] = _most_changed(plain, library[key], network, rng)
         on_progress("made-up defects", len(defects), len(chosen))
     keep(store, after, "synthetic", defects.items())
-    bank = read_bank(store, entry)
-    if entry.layout == "leave-one-out":
-        found = calibrator.leave_one_out(
-            bank, list(defects), lambda ids: ((key, defects[key]) for key in ids)
-        )
-    else:
-        measure = calibrator.measurer(bank.vectors)
-        found = ((key, measure(patches)) for key, patches in defects.items())
+    found = distances_to_others(read_bank(store, entry), entry, calibrator, defects)
     keep(store, after, "synthetic distances", found)
     after = replace(after, action=f"{len(chosen) * len(KINDS)} made-up defects")
     after = recalibrated(store, after, calibrator)

@@ -1,9 +1,10 @@
 """What lets a category calibrate again without its image files.
 
-Of every image that calibrates two things are kept: its patch embeddings, as float16 (0.8 MB for
-1024 patches of 384 values), and their distances to the memory bank, as float32 (4 KB). The
-embeddings never change. New bank patches can only lower a distance, so an addition measures the
-kept patches against the new ones alone; a removal measures them against the bank that is left.
+Of every image that calibrates its patch embeddings are kept, as float16 (0.8 MB for 1024 patches of
+384 values), and their distances to the memory bank, as float32 (4 KB). The embeddings never change.
+New bank patches can only lower a distance, so an addition measures the kept patches against the new
+ones alone; a removal measures them against the bank that is left. Which images have none to measure
+is told by the short forms of `indexer.short_forms` (0.1 MB), kept beside them.
 
 float16 has 11 bits: a distance measured again differs from the first by about a thousandth of the
 length of the embeddings at most, in practice by 1e-4 of itself.
@@ -25,17 +26,27 @@ from indexer.schema import CatalogEntry, lifetime, patches_collection, point_id,
 from indexer.store import Point, VectorStore
 
 Float32 = NDArray[np.float32]
-Kind = Literal["patches", "distances", "synthetic", "synthetic distances", "looks"]
+Kind = Literal["patches", "short", "axes", "distances", "synthetic", "synthetic distances", "looks"]
 
 _DTYPES: dict[Kind, Any] = {
     "patches": np.float16,
+    "short": np.float16,
+    "axes": np.float32,
     "distances": np.float32,
     "synthetic": np.float16,
     "synthetic distances": np.float32,
     "looks": np.float32,
 }
-_CHUNK = 4
-"""Points of patches a request: about 4 MB of text, where a server takes 32."""
+_CHUNKS: dict[Kind, int] = {
+    "patches": 4,
+    "short": 32,
+    "axes": 1,
+    "distances": 256,
+    "synthetic": 4,
+    "synthetic distances": 256,
+    "looks": 1000,
+}
+"""Points a request: about 4 MB of text, where a server takes 32."""
 
 
 def keep(
@@ -57,7 +68,7 @@ def keep(
             **lifetime(entry),
         }
         chunk.append(Point(point_id(entry, kind, key), {}, payload))
-        if len(chunk) == _CHUNK:
+        if len(chunk) == _CHUNKS[kind]:
             store.upsert(collection, chunk)
             chunk = []
     if chunk:
@@ -72,7 +83,7 @@ def read_kept(
     if image_ids is not None:
         where["image_id"] = list(image_ids)
     for point in store.scroll(
-        patches_collection(entry.category, entry.backbone), where, batch=_CHUNK
+        patches_collection(entry.category, entry.backbone), where, batch=_CHUNKS[kind]
     ):
         yield str(point.payload["image_id"]), _array(kind, point.payload)
 

@@ -7,7 +7,7 @@ what `search.crossconformal` needs to use every normal image for both jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec
 from backbones.errors import VecspectError
-from indexer.coreset import greedy_k_center, project
+from indexer.coreset import Coreset, greedy_k_center, project
 from indexer.kept import keep, read_kept
 from indexer.schema import CatalogEntry, MemoryBank
+from indexer.short_forms import ShortForms, keep_short
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]
@@ -41,6 +42,18 @@ def check_leave_one_out(spec: BackboneSpec) -> None:
         )
 
 
+def choose_alone(patches: Float32, settings: Mapping[str, float]) -> Coreset:
+    """What an image of (H, W, D) keeps of itself, its patches numbered row by row.
+
+    Args:
+        settings: of the category.
+    """
+    flat = patches.reshape(-1, patches.shape[-1])
+    seed = int(settings["seed"])
+    count = max(1, round(settings["coreset"] * len(flat)))
+    return greedy_k_center(project(flat, seed), count, seed=seed)
+
+
 class LeaveOneOutBank:
     """Collects what each image chooses of itself; its patches go to the store on the way."""
 
@@ -53,15 +66,11 @@ class LeaveOneOutBank:
 
     def take(self, image_id: str, patches: Float32) -> None:
         """Let an image of (H, W, D) choose."""
-        rows, cols, dim = patches.shape
-        flat = patches.reshape(-1, dim)
-        seed = int(self._entry.settings["seed"])
-        count = max(1, round(self._entry.settings["coreset"] * len(flat)))
-        coreset = greedy_k_center(project(flat, seed), count, seed=seed)
-        picks = np.stack(np.unravel_index(coreset.indices, (rows, cols)), axis=1)
+        coreset = choose_alone(patches, self._entry.settings)
+        picks = np.stack(np.unravel_index(coreset.indices, patches.shape[:2]), axis=1)
         image = np.full((len(picks), 1), len(self._ids))
         self._cells.append(np.concatenate([image, picks], axis=1).astype(np.int64))
-        self._vectors.append(flat[coreset.indices])
+        self._vectors.append(patches[picks[:, 0], picks[:, 1]])
         self._radii.append(coreset.radius)
         self._ids.append(image_id)
         keep(self._store, self._entry, "patches", [(image_id, patches)])
@@ -70,19 +79,24 @@ class LeaveOneOutBank:
         """The bank, (image, row, col) of each of its patches, and its covering radius.
 
         The radius is the median of those with which the images cover themselves: the largest is
-        that of the one busiest image, and nothing new would ever lie beyond it.
+        that of the one busiest image, and no patch would ever count as uncovered.
         """
         cells = np.concatenate(self._cells)
         ids = np.array(self._ids, dtype=np.str_)[cells[:, 0]]
         bank = MemoryBank(np.concatenate(self._vectors), ids, cells[:, 1:].astype(np.int32))
         return bank, cells, float(np.median(self._radii))
 
-    def distances(self, calibrator: _LeavesOut, bank: MemoryBank) -> dict[str, Float32]:
-        """Patch distances (H, W) of each image to the patches of all others, by image id."""
-        return dict(
-            calibrator.leave_one_out(
-                bank,
-                self._ids,
-                lambda ids: read_kept(self._store, self._entry, "patches", ids),
-            )
-        )
+    def distances(
+        self, calibrator: _LeavesOut, bank: MemoryBank, forms: ShortForms | None
+    ) -> dict[str, Float32]:
+        """Patch distances (H, W) of each image to the patches of all others, by image id.
+
+        The short forms of the patches go to the store on the way.
+        """
+
+        def read(ids: Sequence[str]) -> Iterator[tuple[str, Float32]]:
+            for key, patches in read_kept(self._store, self._entry, "patches", ids):
+                keep_short(self._store, self._entry, forms, key, patches)
+                yield key, patches
+
+        return dict(calibrator.leave_one_out(bank, self._ids, read))

@@ -3,13 +3,14 @@
 A revision writes only what it changes, calibrates again from what `indexer.kept` holds, and is
 committed last, as in `indexer.build`: a reader sees the one before or the one after.
 
-An addition continues the greedy selection of the coreset (Gonzalez 1985): a patch joins if it lies
-farther from the bank than the bank's covering radius, in the same projected space, farthest first.
-
-What that does to the bound on false rejects: which of a category's images calibrate never depends
-on how they score, so split conformal stays exact under additions. A leave-one-out bank stays one
-whose images chose alone only until the first addition, which looks at the bank; from then on the
-2 alpha is no longer proven. Nor is any bound once calibration images are picked out by hand.
+What additions do to the bound on false rejects, if images are added as they come and not picked by
+how they score: where images are held out, which ones calibrate never depends on how they score, so
+split conformal stays exact. An image that joins a leave-one-out category whole, with the patches it
+chose from itself alone, leaves the bank and the calibration that learning all images together would
+give; as long as all did, the 2 alpha holds as it does there. Whether an image joins whole does look
+at the bank, though: a near duplicate brings no patch, and once there was one (`indexer.counts`
+tells) the 2 alpha is no longer proven. Nor is any bound once calibration images are picked out by
+hand.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.build import Progress
 from indexer.calibrator import Calibrator
+from indexer.counts import PICKED_OUT, counted, tallied
 from indexer.deviating import end_deviating, keep_deviating
+from indexer.joining import JoiningPatches, calibrates
 from indexer.kept import keep
 from indexer.known import with_known_scores
 from indexer.looks import looks_of
-from indexer.remeasure import Growth, measure_again, measure_growth, recalibrated
+from indexer.plan import roles_of_joining
+from indexer.remeasure import measure_again, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (
     CatalogEntry,
@@ -51,12 +54,6 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore
 
-Float32 = NDArray[np.float32]
-
-JOINED, PICKED_OUT = "joined_images", "picked_out_images"
-"""Counts of what voids the bound on false rejects: additions to a leave-one-out category, and
-images taken out by hand of those that calibrate."""
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -65,7 +62,8 @@ class Change:
     Attributes:
         entry: of the revision now current.
         images: ids of the images it was about, in the order given.
-        patches: bank patches that joined, or left if negative.
+        patches: bank patches that joined, or left if negative; 0 of an image-level backbone, whose
+            bank is the images themselves.
         uncovered: patches of the calibration images that only what left had covered: within the
             covering radius before, beyond it now.
         known: files left out because the library has the same bytes.
@@ -93,17 +91,16 @@ def add_images(
 ) -> Change:
     """Let images join as one revision; those the library has already are left out and named.
 
-    Normal images keep the category's share of calibration images: where it lacks one the image
-    calibrates, otherwise it joins the bank; of a leave-one-out category each does both. Defective
-    images join the library alone, with their score and what deviates in them.
+    Normal images keep the category's share of calibration images, see `roles_of_joining`; of a
+    leave-one-out category each joins the bank and calibrates. Defective images join the library
+    alone, with their score and what deviates in them.
 
     Args:
         backbone: the network the category was learnt with.
 
     Raises:
-        CategoryError: the category is of an image-level backbone, or the network is another one.
+        CategoryError: the network is another one.
     """
-    check_patches(entry)
     if backbone.fingerprint != entry.fingerprint:
         raise CategoryError(
             f"category '{entry.category}' takes images through the network it was learnt with, "
@@ -113,22 +110,21 @@ def add_images(
     library = read_images(store, entry)
     fresh, known, skipped = _fresh_files(paths, entry, library)
     after = following(entry)
-    normal = label == "normal"
-    if not normal:
+    normal, keeps_patches = label == "normal", entry.spec.level == "patch"
+    roles = roles_of_joining(entry, list(fresh)) if normal else {}
+    if keeps_patches and not normal:
         check_defects_kept(store, entry)
-    bank = read_bank(store, entry)
-    growth = Growth(store, after, bank) if normal else None
-    measure = None if normal else calibrator.scorer(store, entry, bank)
+    joining = JoiningPatches(store, entry) if keeps_patches and normal else None
+    measure = None if normal else calibrator.scorer(store, entry, read_bank(store, entry))
     added_at = _now()
     joined: list[str] = []
-    calibrating: dict[str, Float32] = {}
     outcomes = embed_files(with_channels(backbone, entry), list(fresh.values()))
     for done, ((sha256, path), found) in enumerate(zip(fresh.items(), outcomes, strict=True), 1):
         on_progress("adding", done, len(fresh))
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
-        role = role_of_next(after) if normal else "test"
+        role = roles[sha256] if normal else "test"
         key = image_id(entry.category, entry.backbone, sha256)
         distances, defect = measure(found) if measure else (None, None)
         image = LibraryImage(
@@ -143,31 +139,30 @@ def add_images(
             score=None if distances is None else calibrator.score(distances),
         )
         after = counted(after, role, 1)
-        if normal and entry.layout == "leave-one-out":
-            after = tallied(after, JOINED)
         if distances is not None:
             after = keep_deviating(store, after, image, found.patches, distances, calibrator)
         store.upsert(
             images_collection(entry.category, entry.backbone),
             [image_point(after, image, found.image, added_at, defect)],
         )
-        if growth and role == "bank":
-            growth.take(image, found.patches)
-        if normal and (role == "calibration" or entry.layout == "leave-one-out"):
-            keep(store, after, "patches", [(key, found.patches)])
+        if joining:
+            joining.take(after, image, found.patches)
+        if calibrates(after, role):
             keep(store, after, "looks", looks_of([(key, str(path))], entry.spec))
-            calibrating[key] = found.patches
         joined.append(key)
     if not joined:
         undo_interrupted(store, entry)
         return Change(entry, (), 0, 0, tuple(known), tuple(skipped))
-    grown = 0
-    if growth:
-        grown = len(growth.vectors)
-        measure_growth(store, entry, after, calibrator, growth, bank, calibrating)
-        after = counted(after, "patches", grown)
     word = "image" if len(joined) == 1 else "images"
-    after = replace(after, action=f"added {len(joined)} {label} {word}, {grown} patches")
+    action = f"added {len(joined)} {label} {word}"
+    grown = 0
+    if joining:
+        after = joining.measure(after, calibrator)
+        grown = joining.grown
+        action += f", {grown} patches"
+        if joining.nothing_new:
+            action += f"; {joining.nothing_new} brought nothing new to the memory bank"
+    after = replace(after, action=action)
     judged = recalibrated if normal else with_known_scores
     after = judged(store, after, calibrator)
     commit(store, after)
@@ -228,30 +223,22 @@ def _leave(
     *,
     keep_image: bool,
 ) -> Change:
-    check_patches(entry)
     undo_interrupted(store, entry)
     library = known_images(ids, store, entry)
     ids = list(library)
     if keep_image and library[ids[0]].split == "quarantined":
         raise CategoryError(f"image {ids[0]} is in quarantine already.")
     after = following(entry)
-    kept = patches_collection(entry.category, entry.backbone)
     bank_before = read_bank(store, entry)
     for key in ids:
         image = library[key]
         after = counted(after, image.split, -1)
-        if image.split in ("bank", "calibration"):
-            judges = image.split == "calibration" or entry.layout == "leave-one-out"
-            after = tallied(after, PICKED_OUT) if judges else after
+        after = tallied(after, PICKED_OUT, calibrates(entry, image.split))
         if keep_image:
             rewrite_image(store, entry, after, replace(image, split="quarantined"))
         else:
             end(store, entry, images_collection(entry.category, entry.backbone), {"image_id": key})
-            end(store, entry, kept, {"image_id": key, "kind": ["patches", "synthetic"]})
-            after = end_deviating(store, entry, after, key)
-        end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
-        measured = ["distances", "synthetic distances", "looks"]
-        end(store, entry, kept, {"image_id": key, "kind": measured})
+        after = _end_patches(store, entry, after, key, keep_image)
     _check_left(after)
     stays = ~np.isin(bank_before.image_ids, ids)
     bank = MemoryBank(
@@ -264,10 +251,30 @@ def _leave(
         uncovered = measure_again(store, entry, after, bank, left, set(ids))
         after = counted(after, "patches", -lost)
     word = "image" if len(ids) == 1 else "images"
-    after = replace(after, action=f"{verb} {len(ids)} {word}, {lost} patches")
+    patches = f", {lost} patches" if entry.spec.level == "patch" else ""
+    after = replace(after, action=f"{verb} {len(ids)} {word}{patches}")
     after = recalibrated(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(ids), -lost, uncovered)
+
+
+def _end_patches(
+    store: VectorStore, entry: CatalogEntry, after: CatalogEntry, key: str, keep_image: bool
+) -> CatalogEntry:
+    """Let what an image leaves beside its place in the library end; the entry ``after``.
+
+    Of an image that stays in the library the patches stay as well, but for those in the bank.
+    """
+    kept = patches_collection(entry.category, entry.backbone)
+    end(
+        store, entry, kept, {"image_id": key, "kind": ["distances", "synthetic distances", "looks"]}
+    )
+    if entry.spec.level == "patch":
+        end(store, entry, bank_collection(entry.category, entry.backbone), {"image_id": key})
+    if keep_image:
+        return after
+    end(store, entry, kept, {"image_id": key, "kind": ["patches", "short", "synthetic"]})
+    return end_deviating(store, entry, after, key)
 
 
 def _fresh_files(
@@ -290,14 +297,6 @@ def _fresh_files(
     return fresh, known, skipped
 
 
-def role_of_next(entry: CatalogEntry) -> str:
-    """What a normal image becomes, ``bank`` or ``calibration``, that is this entry's next."""
-    bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
-    share = entry.settings["holdout"] * (bank + calibration + 1)
-    lacks_one = entry.layout == "holdout" and calibration + 1 <= round(share)
-    return "calibration" if lacks_one else "bank"
-
-
 def known_images(
     ids: Sequence[str], store: VectorStore, entry: CatalogEntry
 ) -> dict[str, LibraryImage]:
@@ -311,30 +310,17 @@ def known_images(
     return {key: library[key] for key in ids}
 
 
-def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
-    """The entry with ``by`` more images of a role, or bank ``patches``."""
-    name = "bank_patches" if what == "patches" else f"{what}_images"
-    if name not in entry.counts:  # quarantined images are not counted
-        return entry
-    return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
-
-
-def tallied(entry: CatalogEntry, name: str) -> CatalogEntry:
-    """The entry with one more image of those that a bound does not survive."""
-    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + 1})
-
-
 def following(entry: CatalogEntry) -> CatalogEntry:
     """The next revision; no data set makes it, so learning from one starts anew."""
     return replace(entry, revision=entry.revision + 1, build_key="", built_at=_now())
 
 
-def check_patches(entry: CatalogEntry) -> None:
-    """CategoryError if the category keeps no patches."""
+def check_patches(entry: CatalogEntry, purpose: str) -> None:
+    """CategoryError if the category keeps no patches, which ``purpose`` takes."""
     if entry.spec.level == "image":
         raise CategoryError(
-            f"'{entry.backbone}' keeps no patches, so '{entry.category}' cannot change image by "
-            "image. Change the data set and learn it again: vecspect index"
+            f"{purpose} takes patches, and '{entry.backbone}' gives '{entry.category}' one "
+            "embedding an image. Learn it with a patch network: vecspect backbones lists them."
         )
 
 

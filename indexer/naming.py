@@ -15,9 +15,10 @@ from backbones.errors import ImageError
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.counts import counted
 from indexer.deviating import keep_deviating
 from indexer.known import with_known_scores
-from indexer.living import Change, counted, following, known_images
+from indexer.living import Change, following, known_images
 from indexer.revise import commit, rewrite_image, undo_interrupted
 from indexer.schema import (
     CatalogEntry,
@@ -123,7 +124,8 @@ def _deviations(
 
     The deviating patches join the revision ``after``, which is returned.
     """
-    check_defects_kept(store, entry)
+    if entry.spec.level == "patch":
+        check_defects_kept(store, entry)
     for image in images:
         path = Path(image.path)
         if not path.is_file() or sha256_of(path) != image.sha256:

@@ -1,4 +1,9 @@
-"""Which file of a data set plays which part in a build."""
+"""Which image plays which part: in a build, and when it joins later.
+
+Each image has a place of its own, by the hash of its content, and those with the lowest places
+calibrate. So it hardly matters in which order images come, and never how they score or are named:
+an image that calibrates is drawn like any other, which split conformal needs.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from backbones.pipeline import Skipped
 from backbones.weights import sha256_of
 from indexer.dataset import DatasetError, ImageRecord
+from indexer.schema import CatalogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +60,43 @@ def plan(
                 duplicates.append(record.path)
             else:
                 first[outcome] = record
-    # sorted by content: the split does not change when files are renamed
-    normal = sorted(h for h, r in first.items() if r.split == "train")
+    normal = [h for h, r in first.items() if r.split == "train"]
     if len(normal) < 2:
         raise DatasetError(
             f"learning needs at least 2 different normal training images (one for the memory bank, "
             f"one to calibrate), got {len(normal)}. Add normal images."
         )
     n_held_out = min(len(normal) - 1, max(1, round(holdout * len(normal))))
-    order = np.random.default_rng(seed).permutation(len(normal))
-    held_out = {normal[i] for i in order[:n_held_out]}
+    held_out = _lowest_places(normal, n_held_out, seed)
     items = [
         Item(r, h, "test" if r.split == "test" else "calibration" if h in held_out else "bank")
         for h, r in first.items()
     ]
     return items, skipped, duplicates
+
+
+def roles_of_joining(entry: CatalogEntry, hashes: Sequence[str]) -> dict[str, str]:
+    """What each normal image becomes, ``bank`` or ``calibration``, by the sha256 of its file.
+
+    Of those that join together, the ones with the lowest places calibrate, as many as the category
+    lacks for its share. Of a leave-one-out category every image is one of the bank.
+    """
+    if entry.layout == "leave-one-out":
+        return dict.fromkeys(hashes, "bank")
+    bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
+    share = entry.settings["holdout"] * (bank + calibration + len(hashes))
+    lacking = max(0, round(share) - calibration)
+    chosen = _lowest_places(hashes, lacking, int(entry.settings["seed"]))
+    return {sha256: "calibration" if sha256 in chosen else "bank" for sha256 in hashes}
+
+
+def _lowest_places(hashes: Sequence[str], count: int, seed: int) -> set[str]:
+    """The ``count`` images of these contents whose places are lowest."""
+
+    def place(sha256: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{sha256}".encode()).digest()
+
+    return set(sorted(hashes, key=place)[:count])
 
 
 def build_key(items: Sequence[Item], fingerprint: str, settings: dict[str, float]) -> str:

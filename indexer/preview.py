@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
+from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.growth import Growth
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
-from indexer.living import check_patches, counted, role_of_next
-from indexer.remeasure import MEASURED, Growth, calibration_of, lowered_distances
+from indexer.plan import roles_of_joining
+from indexer.remeasure import (
+    MEASURED,
+    calibration_of,
+    distances_to_others,
+    lowered_distances,
+)
 from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
 from indexer.store import VectorStore
 
@@ -48,39 +55,34 @@ def preview_additions(
     """What adding ``images`` as normal would change.
 
     Args:
+        entry: of a category that keeps patches.
         bank: of the entry.
         calibrator: the one that calibrates the category.
-
-    Raises:
-        CategoryError: the category is of an image-level backbone.
     """
-    check_patches(entry)
-    growth = Growth(store, entry, bank)
-    after, roles, owners = entry, [], []
-    for number, image in enumerate(images):
-        roles.append(role_of_next(after))
-        after = counted(after, roles[-1], 1)
-        if roles[-1] == "bank":
-            owners += [number] * len(growth.choose(image.patches))
+    growth = Growth(entry, bank)
+    hashes = [sha256_of(image.path) for image in images]
+    by_content = roles_of_joining(entry, hashes)
+    roles = [by_content[sha256] for sha256 in hashes]
+    calibrating: dict[str, Float32] = {}
+    for number, (image, role) in enumerate(zip(images, roles, strict=True)):
+        key = f"new {number}"
+        if role == "bank":
+            growth.take(key, image.patches)
+        if role == "calibration" or entry.layout == "leave-one-out":
+            calibrating[key] = image.patches
     distances, synthetic = (
-        _with_new(growth.vectors, kept, measured, store, entry, calibrator)
+        _with_new(growth.new.vectors, kept, measured, store, entry, calibrator)
         for kept, measured in MEASURED
     )
-    to_bank = calibrator.measurer(bank.vectors)
-    for number, (image, role) in enumerate(zip(images, roles, strict=True)):
-        if role == "calibration" or entry.layout == "leave-one-out":
-            found = to_bank(image.patches)
-            if len(others := growth.vectors[np.array(owners, np.int64) != number]):
-                np.minimum(found, calibrator.measurer(others)(image.patches), out=found)
-            distances[f"new {number}"] = found
+    distances |= distances_to_others(growth.bank, entry, calibrator, calibrating)
     calibration = calibration_of(entry, calibrator, distances, synthetic)
     if calibrator.known_defects:
         defects = read_defect_patches(store, entry).vectors
         judges = dict(read_kept(store, entry, "patches"))
-        judges |= {f"new {n}": as_kept("patches", i.patches) for n, i in enumerate(images)}
+        judges |= {key: as_kept("patches", found) for key, found in calibrating.items()}
         patches = ((key, judges[key]) for key in distances)
         calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
-    return Preview(tuple(roles), growth.vectors, calibration)
+    return Preview(tuple(roles), growth.new.vectors, calibration)
 
 
 def _with_new(
@@ -92,8 +94,7 @@ def _with_new(
     calibrator: Calibrator,
 ) -> dict[str, Float32]:
     """The distances kept, by image id, lowered by the patches ``vectors`` (P, D)."""
-    if not len(vectors):
-        return dict(read_kept(store, entry, measured))
-    to_new = calibrator.measurer(vectors)
-    found = lowered_distances(store, entry, kept, measured, to_new)
-    return {key: lowered for key, _, lowered in found}
+    found = dict(read_kept(store, entry, measured))
+    if len(vectors):
+        found |= lowered_distances(store, entry, kept, measured, vectors, calibrator)
+    return found

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
-from indexer.coreset import project
+from indexer.growth import Growth, squared_distances
 from indexer.kept import Kind, keep, read_kept
 from indexer.known import with_known_scores
 from indexer.revise import end
 from indexer.schema import (
+    WHOLE,
     CatalogEntry,
-    LibraryImage,
     MemoryBank,
-    bank_collection,
-    patch_point,
+    images_collection,
+    library_image,
     patches_collection,
+    read_bank,
+    visible,
 )
-from indexer.store import VectorStore
+from indexer.short_forms import images_in_reach
+from indexer.store import VectorStore, Where
 
 Float32 = NDArray[np.float32]
 
@@ -34,78 +39,46 @@ MEASURED: tuple[tuple[Kind, Kind], ...] = (
 _SAME = np.float32(1.001)
 
 
-class Growth:
-    """Continues the greedy selection with the patches of new images."""
-
-    def __init__(self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank) -> None:
-        self._store, self._entry = store, entry
-        self._seed = int(entry.settings["seed"])
-        self._points = project(bank.vectors, self._seed)
-        self.vectors = np.zeros((0, bank.vectors.shape[1]), np.float32)
-        self.owners: list[str] = []
-
-    def take(self, image: LibraryImage, patches: Float32) -> None:
-        """Write and remember the patches of (H, W, D) beyond the covering radius."""
-        cols, dim = patches.shape[1:]
-        flat = patches.reshape(-1, dim)
-        picks = self.choose(patches)
-        self._store.upsert(
-            bank_collection(self._entry.category, self._entry.backbone),
-            [patch_point(self._entry, image, p // cols, p % cols, flat[p]) for p in picks],
-        )
-        self.owners += [image.image_id] * len(picks)
-
-    def choose(self, patches: Float32) -> list[int]:
-        """Remember the patches of (H, W, D) beyond the covering radius; which, row by row."""
-        flat = patches.reshape(-1, patches.shape[-1])
-        points = project(flat, self._seed)
-        nearest = _squared_distances(points, self._points)
-        picks: list[int] = []
-        while nearest.max() > self._entry.radius**2:
-            pick = int(nearest.argmax())
-            picks.append(pick)
-            np.minimum(nearest, _squared_distances(points, points[[pick]]), out=nearest)
-            nearest[pick] = 0.0
-        self._points = np.concatenate([self._points, points[picks]])
-        self.vectors = np.concatenate([self.vectors, flat[picks]])
-        return picks
-
-
-def _squared_distances(points: Float32, others: Float32) -> Float32:
-    """(Q,) squared distance of each of ``points`` (Q, d) to the nearest of ``others`` (M, d)."""
-    centre = others.mean(axis=0)
-    near, far = points - centre, others - centre
-    closeness = near @ far.T
-    closeness -= np.einsum("md,md->m", far, far) / 2
-    # measured in full: two equal patches must not lie a rounding error apart
-    difference = points - others[closeness.argmax(axis=1)]
-    return np.asarray(np.einsum("qd,qd->q", difference, difference), np.float32)
-
-
 def measure_growth(
     store: VectorStore,
     entry: CatalogEntry,
     after: CatalogEntry,
     calibrator: Calibrator,
     growth: Growth,
-    bank: MemoryBank,
-    calibrating: dict[str, Float32],
+    calibrating: Mapping[str, Float32],
 ) -> None:
-    """Write the distances that new bank patches lower, and those of new calibration images."""
-    if len(growth.vectors):
-        to_new = calibrator.measurer(growth.vectors)
+    """Write the distances that new bank patches lower, and those of new calibration images.
+
+    Args:
+        calibrating: patches (H, W, D) of the latter by image id.
+    """
+    if len(growth.new.vectors):
         for kept, measured in MEASURED:
-            for key, before, lowered in lowered_distances(store, entry, kept, measured, to_new):
-                if (lowered < before).any():
-                    _replace_distances(store, entry, after, measured, key, lowered)
-    to_bank = calibrator.measurer(bank.vectors) if calibrating else None
-    owners = np.array(growth.owners, np.str_)
-    for key, patches in calibrating.items():
-        assert to_bank
-        distances = to_bank(patches)
-        if len(others := growth.vectors[owners != key]):
-            np.minimum(distances, calibrator.measurer(others)(patches), out=distances)
-        keep(store, after, "distances", [(key, distances)])
+            found = lowered_distances(store, entry, kept, measured, growth.new.vectors, calibrator)
+            _replace_distances(store, entry, after, measured, found)
+    keep(
+        store, after, "distances", distances_to_others(growth.bank, after, calibrator, calibrating)
+    )
+
+
+def distances_to_others(
+    bank: MemoryBank,
+    entry: CatalogEntry,
+    calibrator: Calibrator,
+    patches: Mapping[str, Float32],
+) -> Iterator[tuple[str, Float32]]:
+    """(image id, distances (H, W)) of patches (H, W, D) by image id to those of other images."""
+    if not patches:
+        return
+    if entry.layout == "leave-one-out":
+        yield from calibrator.leave_one_out(
+            bank, list(patches), lambda keys: ((key, patches[key]) for key in keys)
+        )
+        return
+    # none that calibrates is in the bank
+    measure = calibrator.measurer(bank.vectors)
+    for key, array in patches.items():
+        yield key, measure(array)
 
 
 def lowered_distances(
@@ -113,12 +86,35 @@ def lowered_distances(
     entry: CatalogEntry,
     kept: Kind,
     measured: Kind,
-    to_new: Callable[[Float32], Float32],
-) -> Iterator[tuple[str, Float32, Float32]]:
-    """(image id, distances as kept, distances with the new patches of ``to_new`` as well)."""
+    vectors: Float32,
+    calibrator: Calibrator,
+) -> dict[str, Float32]:
+    """By image id the distances that the new bank patches ``vectors`` (P, D) lower, P >= 1."""
     before = dict(read_kept(store, entry, measured))
-    for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
-        yield key, before[key], np.minimum(before[key], to_new(patches))
+    if not before:
+        return {}
+    lower: dict[str, Float32] = {}
+    to_new = calibrator.measurer(vectors)
+    for key, patches in _read_in_reach(store, entry, kept, vectors, before):
+        found = to_new(patches)
+        if (found < before[key]).any():
+            lower[key] = np.minimum(before[key], found)
+    return lower
+
+
+def _read_in_reach(
+    store: VectorStore,
+    entry: CatalogEntry,
+    kept: Kind,
+    vectors: Float32,
+    within: Mapping[str, Float32],
+) -> Iterator[tuple[str, Float32]]:
+    """(image id, what is kept of it), at least where some is ``within`` of one of ``vectors``."""
+    keys = list(within)
+    if kept == "patches":
+        keys = images_in_reach(store, entry, vectors, within)
+    if keys:
+        yield from read_kept(store, entry, kept, keys)
 
 
 def measure_again(
@@ -140,23 +136,26 @@ def measure_again(
     """
     uncovered = 0
     for kept, measured in MEASURED:
+        higher: dict[str, Float32] = {}
         before = {k: d for k, d in read_kept(store, entry, measured) if k not in gone}
-        for key, patches in read_kept(store, entry, kept, list(before)) if before else ():
+        # the first measurement was in float32, this one starts from float16
+        within = {key: distances * _SAME for key, distances in before.items()}
+        for key, patches in _read_in_reach(store, entry, kept, lost, within):
             flat = patches.reshape(-1, patches.shape[-1])
-            to_lost = np.sqrt(_squared_distances(flat, lost)).reshape(before[key].shape)
-            # the first measurement was in float32, this one starts from float16
-            touched = to_lost <= before[key] * _SAME
+            to_lost = np.sqrt(squared_distances(flat, lost)).reshape(before[key].shape)
+            touched = to_lost <= within[key]
             if not touched.any():
                 continue
             risen = before[key].copy()
             own = bank.image_ids == key
             others = bank.vectors[~own] if own.any() else bank.vectors
-            found = np.sqrt(_squared_distances(flat[touched.ravel()], others))
+            found = np.sqrt(squared_distances(flat[touched.ravel()], others))
             risen[touched] = np.maximum(found, before[key][touched])
             if kept == "patches":
                 covered, radius = before[key] <= entry.radius, entry.radius
                 uncovered += int((covered & (risen > radius)).sum())
-            _replace_distances(store, entry, after, measured, key, risen)
+            higher[key] = risen
+        _replace_distances(store, entry, after, measured, higher)
     return uncovered
 
 
@@ -165,22 +164,43 @@ def _replace_distances(
     entry: CatalogEntry,
     after: CatalogEntry,
     kind: Kind,
-    key: str,
-    distances: Float32,
+    distances: Mapping[str, Float32],
 ) -> None:
-    collection = patches_collection(entry.category, entry.backbone)
-    end(store, entry, collection, {"image_id": key, "kind": kind})
-    keep(store, after, kind, [(key, distances)])
+    """Let the images of ``distances`` have these instead of those they had."""
+    if distances:
+        collection = patches_collection(entry.category, entry.backbone)
+        end(store, entry, collection, {"image_id": list(distances), "kind": kind})
+        keep(store, after, kind, distances.items())
 
 
 def recalibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator) -> CatalogEntry:
-    """The entry with the calibration that the distances kept for its revision give."""
-    distances = dict(read_kept(store, after, "distances"))
-    synthetic = dict(read_kept(store, after, "synthetic distances"))
+    """The entry with the calibration that what is kept for its revision gives."""
+    if after.spec.level == "image":
+        distances = _distances_of_wholes(store, after, calibrator)
+        synthetic: dict[str, Float32] = {}
+    else:
+        distances = dict(read_kept(store, after, "distances"))
+        synthetic = dict(read_kept(store, after, "synthetic distances"))
     counts = {**after.counts, "calibration_images": len(distances)}
     calibration = calibration_of(after, calibrator, distances, synthetic)
     recalibrated = replace(after, counts=counts, calibration=calibration)
     return with_known_scores(store, recalibrated, calibrator)
+
+
+def _distances_of_wholes(
+    store: VectorStore, entry: CatalogEntry, calibrator: Calibrator
+) -> dict[str, Float32]:
+    """Distance (1, 1) of each calibration image to the bank's images, by their embeddings alone."""
+    measure = calibrator.scorer(store, entry, read_bank(store, entry))
+    found = {}
+    library = images_collection(entry.category, entry.backbone)
+    where: Where = {**visible(entry), "split": "calibration"}
+    for point in store.scroll(library, where, with_vectors=[WHOLE]):
+        image, whole = library_image(point.payload), point.vectors[WHOLE]
+        path, patches = Path(image.path), whole[None, None]
+        features = ImageFeatures(path, image.width, image.height, patches, whole)
+        found[image.image_id], _ = measure(features)
+    return found
 
 
 def calibration_of(

@@ -20,8 +20,10 @@ from indexer.schema import (
     LibraryImage,
     collections_of,
     copied_id,
+    create_kept,
     image_point,
     images_collection,
+    patches_collection,
     visible,
     write_entry,
     write_history,
@@ -31,6 +33,8 @@ from indexer.store import Point, Range, VectorStore, Where
 
 def undo_interrupted(store: VectorStore, entry: CatalogEntry) -> None:
     """Take back what a change that never committed has written after the entry's revision."""
+    if patches_collection(entry.category, entry.backbone) not in store.collections():
+        create_kept(store, entry)  # learnt when image-level categories had none
     later: Where = {"since": Range(gt=entry.revision)}
     ended: Where = {"until": Range(gt=entry.revision, lt=FOREVER)}
     for collection in collections_of(entry):

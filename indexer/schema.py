@@ -199,10 +199,10 @@ def health_collection(category: str, backbone: str) -> str:
 def collections_of(entry: CatalogEntry) -> list[str]:
     """Every collection of a category whose points have revisions: all but catalog and health."""
     names = (entry.category, entry.backbone)
-    shared = [images_collection(*names), history_collection(*names)]
+    shared = [patches_collection(*names), images_collection(*names), history_collection(*names)]
     if entry.spec.level == "image":
         return shared
-    patches = [bank_collection(*names), patches_collection(*names)]
+    patches = [bank_collection(*names)]
     if DEFECT_PATCHES in entry.counts:
         patches.append(defects_collection(*names))
     return [*patches, *shared]
@@ -275,9 +275,7 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
                 {PATCH: VectorParams(dim, "euclid", indexed=False)},
                 {"image_id": "keyword", **_LIFE},
             )
-        store.create_collection(
-            patches_collection(*names), {}, {"image_id": "keyword", "kind": "keyword", **_LIFE}
-        )
+    create_kept(store, entry)
     store.create_collection(history_collection(*names), {}, _LIFE)
     library = images_collection(*names)
     vectors = {WHOLE: VectorParams(dim, "cosine", indexed=True)}
@@ -286,6 +284,15 @@ def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
         if library in store.collections():
             check_defects_kept(store, entry)
     store.create_collection(library, vectors, LIBRARY_INDEXES)
+
+
+def create_kept(store: VectorStore, entry: CatalogEntry) -> None:
+    """Make the collection of `indexer.kept` where it is missing.
+
+    Image-level categories have one since they keep how their calibration images look.
+    """
+    name = patches_collection(entry.category, entry.backbone)
+    store.create_collection(name, {}, {"image_id": "keyword", "kind": "keyword", **_LIFE})
 
 
 def check_defects_kept(store: VectorStore, entry: CatalogEntry) -> None:
@@ -402,7 +409,13 @@ def find_entry(store: VectorStore, category: str, backbone: str | None = None) -
 
 
 def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
-    """The memory bank of the entry's revision, in the order of the points' ids."""
+    """The memory bank of the entry's revision, in the order of the points' ids.
+
+    Without a patch of an image-level backbone, whose bank is images of the library.
+    """
+    if entry.spec.level == "image":
+        nothing = np.zeros((0, entry.spec.dim), np.float32)
+        return MemoryBank(nothing, np.zeros(0, np.str_), np.zeros((0, 2), np.int32))
     return _read_patches(store, entry, bank_collection(entry.category, entry.backbone))
 
 

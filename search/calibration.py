@@ -448,7 +448,7 @@ def change_levels(
         known=now.known if known_defects is None else (),
     )
     if known_defects:
-        check_patches(entry)
+        check_patches(entry, "nearness to known defects")
         check_defect_patches_kept(entry)
     # the embedded engine rounds the last bit of a level
     wanted, there = ([c.alpha_reject, c.alpha_review] for c in (calibration, now))

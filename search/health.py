@@ -26,7 +26,12 @@ from numpy.typing import NDArray
 from backbones.errors import ImageError
 from indexer.kept import read_kept
 from indexer.looks import LOOKS, look_of
-from indexer.schema import CatalogEntry, health_collection, health_point_id
+from indexer.schema import (
+    CatalogEntry,
+    health_collection,
+    health_point_id,
+    patches_collection,
+)
 from indexer.store import Point, VectorStore
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.inspector import Prediction
@@ -177,7 +182,9 @@ def _read_window(store: VectorStore, entry: CatalogEntry) -> list[Mapping[str, A
 
 
 def _read_looks(store: VectorStore, entry: CatalogEntry) -> NDArray[np.float32]:
-    """(n, 2) of the calibration images."""
+    """(n, 2) of the calibration images; n is 0 where none are kept, see `schema.create_kept`."""
+    if patches_collection(entry.category, entry.backbone) not in store.collections():
+        return np.zeros((0, 2), np.float32)
     return np.array([look for _, look in read_kept(store, entry, "looks")]).reshape(-1, 2)
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.blas import one_thread
 from search.kernels import (
     COARSE,
     LANES,
@@ -73,7 +74,9 @@ class Shortener:
     def __init__(self, bank: Float32) -> None:
         self.mean: Float32 = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
         sample = bank[:: -(-len(bank) // SAMPLE)] - self.mean.astype(np.float64)
-        _, vectors = np.linalg.eigh(sample.T @ sample)
+        # several threads wait for each other at every step: on a busy machine for seconds
+        with one_thread():
+            _, vectors = np.linalg.eigh(sample.T @ sample)
         self._axes = np.ascontiguousarray(vectors[:, ::-1][:, : COARSE - 1])
 
     def shorten(self, vectors: Float32) -> ShortVectors:

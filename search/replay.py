@@ -10,6 +10,7 @@ import numpy as np
 
 from backbones.errors import ImageError
 from backbones.pipeline import ImageFeatures, Skipped
+from indexer.living import check_patches
 from indexer.preview import preview_additions
 from search.calibration import Calibration, ConformalCalibrator, Verdict
 from search.inspector import Inspector
@@ -64,6 +65,7 @@ def replay_additions(
         CategoryError: the category is of an image-level backbone.
     """
     inspector.refresh()
+    check_patches(inspector.entry, "a replay")
     joining, unreadable = _readable(inspector, images)
     if not joining:
         raise ImageError(f"{unreadable[0].path}: {unreadable[0].reason}")

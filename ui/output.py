@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from indexer.build import BuildReport
-from indexer.living import JOINED, PICKED_OUT
+from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
@@ -83,8 +83,8 @@ def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
         return "no bound on the false-reject rate"
     if counts.get(PICKED_OUT):
         return "about alpha, no longer proven: images that calibrate were taken out by hand"
-    if counts.get(JOINED):
-        return "about alpha, 2 alpha no longer proven: images were added since it was learnt"
+    if counts.get(PASSED_OVER):
+        return "about alpha, 2 alpha no longer proven: images joined without patches of their own"
     bound = "at most alpha, exactly"
     if calibration.bound > 1:
         bound = f"at most {calibration.bound:g} alpha in the worst case"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from backbones.base import Features, Float32, Precision
+from backbones.errors import VecspectError
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.specs import find_spec
 from indexer.build import BuildReport, build_index
 from indexer.dataset import read_dataset
+from indexer.imagined import imagine_defects
+from indexer.kept import read_kept
+from indexer.living import Change, add_images, quarantine_image, remove_images, rollback
 from indexer.schema import (
     CATALOG,
     WHOLE,
@@ -23,13 +28,21 @@ from indexer.schema import (
     find_entry,
     history_collection,
     images_collection,
+    patches_collection,
+    read_history,
     read_images,
 )
 from indexer.store import VectorStore, open_store, read_matrix
-from search.calibration import ConformalCalibrator
+from indexer.synthetic import write_dataset
+from search.calibration import ConformalCalibrator, change_levels
+from search.health import Watch, check_health
+from search.inspector import Inspector
+from search.replay import replay_additions
+from tests.indexer.test_build import CountingStore
 
 HISTORY = history_collection("grid", "fake-vgg")
 IMAGES = images_collection("grid", "fake-vgg")
+KEPT = patches_collection("grid", "fake-vgg")
 NEIGHBORS = 5
 
 
@@ -94,11 +107,12 @@ def by_split(store: VectorStore, entry: CatalogEntry, split: str) -> list[Librar
 def test_category_has_a_catalog_entry_and_images_and_no_bank(
     store: VectorStore, entry: CatalogEntry
 ) -> None:
-    assert sorted(store.collections()) == sorted([CATALOG, HISTORY, IMAGES])
+    assert sorted(store.collections()) == sorted([CATALOG, HISTORY, IMAGES, KEPT])
     assert entry.counts == {
         "bank_images": 13, "calibration_images": 3, "test_images": 10, "bank_patches": 0
     }  # fmt: skip
     assert store.count(IMAGES) == 26
+    assert store.count(KEPT) == 3, "how its calibration images look"
     assert find_entry(store, "grid").spec == FakeImageLevel.spec
 
 
@@ -181,3 +195,182 @@ def test_next_revision_forgets_the_images_of_the_one_before(
     assert report.entry.revision == entry.revision + 1
     assert store.count(IMAGES) == 10
     assert len(read_images(store, report.entry)) == 10
+
+
+def scores_from_scratch(store: VectorStore, entry: CatalogEntry) -> list[float]:
+    """Of the revision's calibration images against its bank, from the files, by brute force."""
+    bank = np.stack([embedding_of(image.path) for image in by_split(store, entry, "bank")])
+    judges = by_split(store, entry, "calibration")
+    nearest = [np.sort(cosine_distances(embedding_of(i.path), bank))[:NEIGHBORS] for i in judges]
+    return sorted(float(found.mean()) for found in nearest)
+
+
+def add(store: VectorStore, paths: list[Path], **options: Any) -> Change:
+    now = find_entry(store, "grid")
+    return add_images(
+        paths,
+        store=store,
+        entry=now,
+        backbone=FakeImageLevel(),
+        calibrator=ConformalCalibrator.of(now),
+        **options,
+    )
+
+
+def remove(store: VectorStore, *ids: str) -> Change:
+    now = find_entry(store, "grid")
+    return remove_images(ids, store=store, entry=now, calibrator=ConformalCalibrator.of(now))
+
+
+def quarantine(store: VectorStore, key: str) -> Change:
+    now = find_entry(store, "grid")
+    return quarantine_image(key, store=store, entry=now, calibrator=ConformalCalibrator.of(now))
+
+
+@pytest.fixture(scope="module")
+def more(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight normal images that the learnt data set does not have."""
+    folder = tmp_path_factory.mktemp("more")
+    root = write_dataset(folder, "grid", train=8, test_normal=0, test_defective=0, size=128, seed=5)
+    return sorted((root / "train/good").iterdir())
+
+
+def test_calibration_after_every_change_is_that_of_the_bank_that_is_there(
+    store: VectorStore, entry: CatalogEntry, more: list[Path]
+) -> None:
+    def check(after: str, bank: int, calibration: int) -> None:
+        now = find_entry(store, "grid")
+        assert now.calibration["scores"] == pytest.approx(scores_from_scratch(store, now), abs=1e-5)
+        counts = now.counts
+        assert (counts["bank_images"], counts["calibration_images"]) == (bank, calibration), after
+        assert len(by_split(store, now, "bank")) == bank
+        assert len(dict(read_kept(store, now, "looks"))) == calibration
+
+    before = entry.calibration["scores"]
+    change = add(store, more)
+    check("adding", 19, 5)
+    judge = by_split(store, change.entry, "calibration")[0].image_id
+    remove(store, by_split(store, change.entry, "bank")[0].image_id, judge)
+    check("removing", 18, 4)
+    quarantine(store, by_split(store, find_entry(store, "grid"), "bank")[0].image_id)
+    check("quarantine", 17, 4)
+    rollback(1, store=store, entry=find_entry(store, "grid"))
+    check("going back", 13, 3)
+    assert find_entry(store, "grid").calibration["scores"] == pytest.approx(before)
+    actions = [old.action for old in read_history(store, find_entry(store, "grid"))]
+    assert actions == [
+        "learnt grid",
+        "added 8 normal images",
+        "removed 2 images",
+        "quarantined 1 image",
+        "back to revision 1",
+    ]
+
+
+def test_image_that_left_is_never_a_neighbour_again_and_one_that_joined_is(
+    store: VectorStore, entry: CatalogEntry, more: list[Path]
+) -> None:
+    inspector = Inspector(store, "grid", network=FakeImageLevel())
+    gone = inspector.inspect(more[0]).evidence.image_id
+    for leave in (quarantine, remove):
+        leave(store, gone)
+        found = inspector.inspect(more[0])
+        assert found.evidence.image_id != gone
+        assert found.revision == find_entry(store, "grid").revision
+    joined = add(store, more)
+    own = [image for image in by_split(store, joined.entry, "bank") if Path(image.path) in more]
+    for image in own:
+        assert inspector.inspect(image.path).evidence.image_id == image.image_id
+
+
+def test_reader_sees_the_revision_before_until_the_next_is_committed(
+    store: VectorStore, entry: CatalogEntry, more: list[Path], dataset: Path
+) -> None:
+    query = next(record.path for record in read_dataset(dataset) if record.split == "test")
+    inspector = Inspector(store, "grid", network=FakeImageLevel())
+    before = inspector.inspect(query).to_dict()
+    seen: list[str] = []
+
+    def look(write: str) -> None:
+        seen.append(write)
+        if not any(CATALOG in earlier for earlier in seen):
+            assert inspector.inspect(query).to_dict() == before, write
+
+    counting = cast(VectorStore, CountingStore(store, look))
+    add(counting, more)
+    assert f"upsert {IMAGES}" in seen
+    seen.clear()
+    before = inspector.inspect(query).to_dict()
+    remove(counting, by_split(store, find_entry(store, "grid"), "bank")[0].image_id)
+    assert f"set_payload {IMAGES}" in seen
+
+
+def test_defective_image_joins_the_library_alone_with_its_score(
+    store: VectorStore, entry: CatalogEntry, more: list[Path]
+) -> None:
+    expected = Inspector(store, "grid", network=FakeImageLevel()).inspect(more[0]).score
+    change = add(store, more[:1], label="defective", defect_type="scratch")
+    image = read_images(store, change.entry)[change.images[0]]
+    assert (image.label, image.defect_type, image.split) == ("defective", "scratch", "test")
+    assert image.score == pytest.approx(expected)
+    assert change.entry.calibration["scores"] == pytest.approx(entry.calibration["scores"])
+
+
+def test_health_knows_how_the_calibration_images_look(
+    store: VectorStore, entry: CatalogEntry, dataset: Path
+) -> None:
+    inspector = Inspector(store, "grid", network=FakeImageLevel())
+    watch = Watch(store, entry)
+    for record in read_dataset(dataset)[:3]:
+        watch.record(inspector.inspect(record.path))
+    health = check_health(store, entry)
+    assert (health.images, health.alarm) == (3, False)
+    assert any(signal.name == "brightness" and signal.shift for signal in health.signals)
+
+
+def test_category_that_kept_no_looks_lives_on_without_and_is_learnt_anew_when_asked(
+    store: VectorStore, entry: CatalogEntry, dataset: Path, more: list[Path]
+) -> None:
+    store.delete_collection(KEPT)
+    assert not check_health(store, entry).alarm
+    add(store, more[:1])
+    assert find_entry(store, "grid").calibration["scores"] == pytest.approx(
+        scores_from_scratch(store, find_entry(store, "grid")), abs=1e-5
+    )
+    rollback(1, store=store, entry=find_entry(store, "grid"))
+    store.delete_collection(KEPT)
+    report = learn(store, dataset, FakeImageLevel())
+    assert report.changed
+    assert len(dict(read_kept(store, report.entry, "looks"))) == 3
+
+
+def test_what_takes_patches_is_refused_in_one_line_and_nothing_changes(
+    store: VectorStore, entry: CatalogEntry, dataset: Path, more: list[Path]
+) -> None:
+    inspector = Inspector(store, "grid", network=FakeImageLevel())
+    calibrator = ConformalCalibrator.of(entry)
+    refused: dict[str, Callable[[], object]] = {
+        "a replay takes patches": lambda: replay_additions(inspector, more[:1]),
+        "nearness to known defects takes patches": lambda: change_levels(
+            store, entry, known_defects=True
+        ),
+        "a made-up defect takes patches": lambda: imagine_defects(
+            store=store, entry=entry, backbone=FakeImageLevel(), calibrator=calibrator
+        ),
+        "cross-conformal needs patch embeddings": lambda: build_index(
+            read_dataset(dataset),
+            category="other",
+            backbone=FakeImageLevel(),
+            store=store,
+            calibrator=ConformalCalibrator(method="cross-conformal"),
+        ),
+        "at least 1 of its calibration images, 0 would be left": lambda: remove(
+            store, *(image.image_id for image in by_split(store, entry, "calibration"))
+        ),
+    }
+    for message, change in refused.items():
+        with pytest.raises(VecspectError, match=message) as caught:
+            change()
+        assert "\n" not in str(caught.value)
+    assert find_entry(store, "grid").revision == entry.revision
+    assert len(by_split(store, entry, "calibration")) == 3

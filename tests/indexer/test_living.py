@@ -6,6 +6,8 @@ Run as a program, this file is the process that dies in the middle of a change.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,17 +17,17 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from backbones.base import Backbone
 from backbones.registry import load_backbone
 from indexer.build import build_index
+from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.dataset import read_dataset
 from indexer.edge_folder import copy_store
 from indexer.kept import read_kept
 from indexer.living import (
-    JOINED,
-    PICKED_OUT,
     Change,
     add_images,
     quarantine_image,
@@ -76,14 +78,16 @@ def either(
         yield store
 
 
-def learn(store: VectorStore, dataset: Path, network: Backbone, method: Any) -> CatalogEntry:
+def learn(
+    store: VectorStore, dataset: Path, network: Backbone, method: Any, coreset: float = 0.02
+) -> CatalogEntry:
     return build_index(
         read_dataset(dataset),
         category="grid",
         backbone=network,
         store=store,
         calibrator=ConformalCalibrator(method=method),
-        coreset=0.02,
+        coreset=coreset,
     ).entry
 
 
@@ -117,18 +121,19 @@ def queries_of(dataset: Path) -> list[Path]:
     return [record.path for record in read_dataset(dataset) if record.split == "test"][:6]
 
 
-def calibration_from_scratch(store: VectorStore) -> list[float]:
-    """Scores of the calibration images by plain subtraction from the bank that is there."""
+def distances_from_scratch(store: VectorStore) -> dict[str, NDArray[np.float64]]:
+    """Distances of the calibration images' patches, all measured again in double precision."""
     entry = find_entry(store, "grid")
     bank = read_bank(store, entry)
-    scores = []
+    found = {}
     calibrating = dict(read_kept(store, entry, "distances"))
     for key, patches in read_kept(store, entry, "patches", list(calibrating)):
         others = bank.vectors[bank.image_ids != key].astype(np.float64)
         flat = patches.reshape(-1, patches.shape[-1]).astype(np.float64)
         squared = (flat**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * flat @ others.T
-        scores.append(float(np.sqrt(squared.min(axis=1).max())))
-    return sorted(scores)
+        nearest = np.sqrt(np.maximum(squared.min(axis=1), 0))
+        found[key] = nearest.reshape(patches.shape[:-1])
+    return found
 
 
 def test_calibration_after_every_change_is_that_of_the_bank_that_is_there(
@@ -137,8 +142,10 @@ def test_calibration_after_every_change_is_that_of_the_bank_that_is_there(
     def check(after: str) -> None:
         entry = find_entry(either, "grid")
         scores = Calibration.from_payload(entry.calibration).scores
-        expected = calibration_from_scratch(either)
-        assert scores == pytest.approx(expected, rel=2e-3), after
+        expected = distances_from_scratch(either)
+        assert scores == pytest.approx(sorted(d.max() for d in expected.values()), rel=2e-3), after
+        for key, kept in read_kept(either, entry, "distances"):
+            np.testing.assert_allclose(kept, expected[key], rtol=2e-3, atol=2e-3, err_msg=after)
         assert len(scores) == entry.counts["calibration_images"]
         assert len(read_bank(either, entry).vectors) == entry.counts["bank_patches"]
 
@@ -154,13 +161,39 @@ def test_calibration_after_every_change_is_that_of_the_bank_that_is_there(
     check("quarantine")
 
 
-def test_added_patches_lie_beyond_the_covering_radius_and_cover_the_rest(
-    either: VectorStore, network: Backbone, more: list[Path]
+def test_who_calibrates_does_not_depend_on_the_order_images_join_in(
+    network: Backbone, dataset: Path, more: list[Path]
 ) -> None:
-    before = find_entry(either, "grid")
-    bank = read_bank(either, before)
-    change = add(either, network, more)
-    grown = read_bank(either, change.entry)
+    def roles(paths: list[Path]) -> dict[str, str]:
+        with open_store(":memory:") as store:
+            learn(store, dataset, network, "conformal")
+            images = read_images(store, add(store, network, paths).entry)
+            return {Path(i.path).name: i.split for i in images.values() if Path(i.path) in paths}
+
+    found = roles(more)
+    assert list(found.values()).count("calibration") == round(0.2 * (16 + 8)) - 3
+    assert roles(more[::-1]) == found
+
+
+def test_unreadable_files_cost_the_share_at_most_their_own_number(
+    learnt: VectorStore, network: Backbone, more: list[Path], tmp_path: Path
+) -> None:
+    damaged = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(damaged):
+        path.write_bytes(b"no picture %d" % number)
+    counts = add(learnt, network, [*damaged, *more]).entry.counts
+    exact = round(0.2 * (16 + len(more)))
+    assert abs(counts["calibration_images"] - exact) <= len(damaged)
+    assert counts["bank_images"] + counts["calibration_images"] == 16 + len(more)
+
+
+def test_added_patches_lie_beyond_the_covering_radius_and_cover_the_rest(
+    learnt: VectorStore, network: Backbone, more: list[Path]
+) -> None:
+    before = find_entry(learnt, "grid")
+    bank = read_bank(learnt, before)
+    change = add(learnt, network, more)
+    grown = read_bank(learnt, change.entry)
     assert len(grown.vectors) == len(bank.vectors) + change.patches
     fresh = grown.vectors[~np.isin(grown.image_ids, bank.image_ids)]
     distances = np.linalg.norm(fresh[:, None] - bank.vectors[None], axis=2).min(axis=1)
@@ -168,20 +201,52 @@ def test_added_patches_lie_beyond_the_covering_radius_and_cover_the_rest(
     assert distances.min() > 0.8 * before.radius
 
 
-def test_near_duplicates_join_without_the_bank_growing(
-    learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
+def test_half_learnt_half_added_is_the_leave_one_out_bank_of_all_learnt(
+    network: Backbone, dataset: Path, more: list[Path], tmp_path: Path
 ) -> None:
-    entry = find_entry(learnt, "grid")
-    source = next(i for i in read_images(learnt, entry).values() if i.split == "bank")
-    twins = []
-    for number in range(100):
-        twins.append(tmp_path / f"{number}.png")
-        pixels = np.asarray(Image.open(source.path).convert("RGB")).copy()
+    def bank_and_scores(store: VectorStore) -> tuple[set[tuple[Any, ...]], list[float]]:
+        entry = find_entry(store, "grid")
+        bank = read_bank(store, entry)
+        rows = zip(bank.image_ids.tolist(), bank.cells.tolist(), bank.vectors, strict=True)
+        patches = {(key, *cell, vector.tobytes()) for key, cell, vector in rows}
+        return patches, list(Calibration.from_payload(entry.calibration).scores)
+
+    whole = shutil.copytree(dataset, tmp_path / "whole")
+    for path in more:
+        shutil.copy(path, whole / "train/good" / f"more-{path.name}")
+    places = [str(tmp_path / name) for name in ("together", "grown")]
+    with open_store(places[0]) as together, open_store(places[1]) as grown:
+        learn(together, whole, network, "cross-conformal", coreset=0.1)
+        learn(grown, dataset, network, "cross-conformal", coreset=0.1)
+        add(grown, network, more[:3])
+        add(grown, network, more[3:])
+        patches, scores = bank_and_scores(grown)
+        expected, expected_scores = bank_and_scores(together)
+    assert patches == expected
+    assert scores == pytest.approx(expected_scores, rel=1e-3)
+
+
+def near_duplicates(image: Path, folder: Path, count: int) -> list[Path]:
+    """Copies of an image that each have another pixel a little brighter or darker."""
+    twins = [folder / f"twin-{number}.png" for number in range(count)]
+    for number, twin in enumerate(twins):
+        pixels = np.asarray(Image.open(image).convert("RGB")).copy()
         pixels[number, 0] ^= 1
-        Image.fromarray(pixels).save(twins[-1])
-    change = add(learnt, network, twins)
+        Image.fromarray(pixels).save(twin)
+    return twins
+
+
+def test_near_duplicates_join_without_the_bank_growing(
+    either: VectorStore, network: Backbone, tmp_path: Path
+) -> None:
+    entry = find_entry(either, "grid")
+    source = next(i for i in read_images(either, entry).values() if i.split == "bank")
+    change = add(either, network, near_duplicates(Path(source.path), tmp_path, 100))
     assert len(change.images) == 100
     assert change.patches <= 2
+    joined = change.entry.counts["bank_images"] - entry.counts["bank_images"]
+    (told,) = re.findall(r"; (\d+) brought nothing new", change.entry.action)
+    assert joined - 2 <= int(told) <= joined
 
 
 def test_what_voids_the_bound_is_counted_and_a_rollback_takes_it_back(
@@ -189,14 +254,26 @@ def test_what_voids_the_bound_is_counted_and_a_rollback_takes_it_back(
 ) -> None:
     alone = find_entry(either, "grid").layout == "leave-one-out"
     add(either, network, more[:2])
-    entry = find_entry(either, "grid")
-    assert entry.counts.get(JOINED, 0) == (2 if alone else 0)
-    images = read_images(either, entry)
+    images = read_images(either, find_entry(either, "grid"))
     judge = next(k for k, i in images.items() if i.split == ("bank" if alone else "calibration"))
     quarantine(either, judge)
     assert find_entry(either, "grid").counts[PICKED_OUT] == 1
     rollback(1, store=either, entry=find_entry(either, "grid"))
-    assert not {JOINED, PICKED_OUT} & set(find_entry(either, "grid").counts)
+    assert PICKED_OUT not in find_entry(either, "grid").counts
+
+
+@pytest.mark.parametrize("method", ["conformal", "cross-conformal"])
+def test_two_alpha_holds_until_an_image_brings_none_of_its_own_patches(
+    network: Backbone, dataset: Path, more: list[Path], tmp_path: Path, method: str
+) -> None:
+    with open_store(str(tmp_path / "store")) as store:
+        learn(store, dataset, network, method, coreset=0.1)
+        counts = add(store, network, more).entry.counts
+        assert PASSED_OVER not in counts
+        counts = add(store, network, near_duplicates(more[0], tmp_path, 3)).entry.counts
+        assert counts.get(PASSED_OVER, 0) == (3 if method == "cross-conformal" else 0)
+        rollback(2, store=store, entry=find_entry(store, "grid"))
+        assert PASSED_OVER not in find_entry(store, "grid").counts
 
 
 def test_known_and_damaged_files_are_named_and_the_rest_joins(
