@@ -1,4 +1,7 @@
-"""How well similarity search finds the same kind: leave one out over labelled images."""
+"""How well similarity search finds the same kind: leave one part out over labelled images.
+
+What is found of the query's own part does not count, see `eval.parts`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from backbones.images import load_image
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from eval.benchmark import BenchmarkSettings, named_stages, read_mask
+from eval.parts import parts_of
 from eval.proposals import ProposalFigures, proposal_figures, proposals_table
 from indexer.build import Progress, build_index
 from indexer.coreset import greedy_k_center, project
@@ -28,7 +32,9 @@ from search.library import By
 from search.scoring import patch_distances
 from search.similar import defect_embedding
 
+Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
 NORMAL = ""
 
 
@@ -59,6 +65,8 @@ class RetrievalRow:
     Attributes:
         queries: ``defective``, to find the same defect type among the defective, or ``normal``,
             to find normal images among all.
+        parts: shown by the images asked of; fewer than there are images where one part was
+            photographed several times.
         proposals: how well the type is proposed from what deviates; of that row alone.
     """
 
@@ -66,51 +74,61 @@ class RetrievalRow:
     backbone: str
     queries: Literal["defective", "normal"]
     by: By
+    parts: int
     figures: RetrievalFigures
     proposals: ProposalFigures | None = None
 
 
 def retrieval_figures(
-    embeddings: Float32, kinds: Sequence[str], only: str | None = None
+    embeddings: Float32, kinds: Sequence[str], parts: Int64, only: str | None = None
 ) -> RetrievalFigures:
-    """Rank all other images by cosine for each image of (N, D), N >= 2; ties go to the earlier.
+    """Rank the images of other parts by cosine for each image of (N, D); ties go to the earlier.
 
     Args:
+        parts: (N,) number of the part that each image shows, see `eval.parts`.
         only: query with the images of this kind alone.
 
     Raises:
-        ValueError: no query has another image of its kind.
+        DatasetError: no query has another image of its kind.
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    similarity = unit @ unit.T
-    np.fill_diagonal(similarity, -np.inf)
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :-1]
+    order = np.argsort(-(unit @ unit.T), axis=1, kind="stable")
     labels = np.asarray(kinds)
-    same = labels[order] == labels[:, None]
-    return ranking_figures(same[(labels == only) | (only is None)])
+    others = [row[parts[row] != part] for row, part in zip(order, parts, strict=True)]
+    return ranking_figures(
+        [
+            labels[ranking] == kind
+            for ranking, kind in zip(others, labels, strict=True)
+            if only in (None, kind)
+        ]
+    )
 
 
-def ranking_figures(same: NDArray[np.bool_]) -> RetrievalFigures:
-    """Of (Q, N): whether what the Nth place of a query's ranking holds is of the query's kind.
+def ranking_figures(rankings: Sequence[Bool]) -> RetrievalFigures:
+    """Of one ranking (N,) a query: whether what stands at each place is of the query's kind.
 
     Raises:
-        ValueError: no query has another image of its kind.
+        DatasetError: no query has another image of its kind.
     """
-    same = same[same.any(axis=1)]
-    if not len(same):
-        raise ValueError("no query has another image of its kind")
-    rank = np.arange(1, same.shape[1] + 1)
-    relevant = same.sum(axis=1)
-    precision = np.cumsum(same, axis=1) / rank
+    figures = np.array([_figures_of_one(same) for same in rankings if same.any()])
+    if not len(figures):
+        raise DatasetError(
+            "no query has another image of its kind: expected two or more, of different parts."
+        )
+    return RetrievalFigures(len(figures), *figures.mean(axis=0).tolist())
+
+
+def _figures_of_one(same: Bool) -> tuple[float, float, float, float, float]:
+    """P@1, P@5, average precision, nDCG and chance of a ranking (N,) that holds one of its kind."""
+    rank = np.arange(1, len(same) + 1)
     discount = 1 / np.log2(rank + 1)
-    best = np.cumsum(discount)[relevant - 1]
-    return RetrievalFigures(
-        queries=len(same),
-        p_at_1=float(same[:, 0].mean()),
-        p_at_5=float(same[:, :5].mean()),
-        mean_ap=float(((precision * same).sum(axis=1) / relevant).mean()),
-        ndcg=float(((same * discount).sum(axis=1) / best).mean()),
-        chance=float((relevant / same.shape[1]).mean()),
+    precision = np.cumsum(same) / rank
+    return (
+        float(same[0]),
+        float(same[:5].mean()),
+        float(precision[same].mean()),
+        float(discount[same].sum() / discount[: same.sum()].sum()),
+        float(same.mean()),
     )
 
 
@@ -122,7 +140,7 @@ def run_retrieval(
     settings: BenchmarkSettings | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[RetrievalRow]:
-    """Leave one out over the images of each data set with each backbone.
+    """Leave one part out over the images of each data set with each backbone.
 
     The memory bank is a coreset of all normal training images. A data set without normal images
     (a folder per defect type) is searched by whole image only. By region the query is the box
@@ -130,7 +148,7 @@ def run_retrieval(
     some normal images are held out of its bank; a data set without masks is not searched so.
 
     Raises:
-        DatasetError: a data set has no two images of one defect type, or an unreadable image.
+        DatasetError: a data set has no two parts with one defect type, or an unreadable image.
     """
     settings = settings or BenchmarkSettings()
     rows: list[RetrievalRow] = []
@@ -138,38 +156,65 @@ def run_retrieval(
         for dataset in datasets:
             records = read_dataset(dataset, need_normal=False)
             category = dataset.resolve().stem
+            parts = parts_of([record.path for record in records])
             kinds = [record.defect_type or NORMAL for record in records]
             defective = [i for i, kind in enumerate(kinds) if kind != NORMAL]
-            types = [kinds[i] for i in defective]
-            if len(set(types)) == len(types):
+            types, own = [kinds[i] for i in defective], parts[defective]
+            if len({*zip(types, own.tolist(), strict=True)}) == len(set(types)):
                 raise DatasetError(f"{dataset} has no two images of one defect type.")
             backbone = settings.load(name, weights, records)
             progress = named_stages(on_progress, f"{category}, {name}")
             whole, defect = _embeddings(
                 records, backbone, settings.coreset, settings.seed, progress
             )
-            found = retrieval_figures(whole[defective], types)
-            rows.append(RetrievalRow(category, name, "defective", "whole", found))
+
+            found = retrieval_figures(whole[defective], types, own)
+            count = len(set(own.tolist()))
+            rows.append(RetrievalRow(category, name, "defective", "whole", count, found))
             if defect is not None:
-                found = retrieval_figures(defect[defective], types)
-                proposals = proposal_figures(defect[defective], types)
-                rows.append(RetrievalRow(category, name, "defective", "defect", found, proposals))
+                found = retrieval_figures(defect[defective], types, own)
+                proposals = proposal_figures(defect[defective], types, own)
+                row = RetrievalRow(category, name, "defective", "defect", count, found, proposals)
+                rows.append(row)
                 if any(record.mask for record in records):
-                    found = _region_figures(records, category, backbone, settings, progress)
-                    rows.append(RetrievalRow(category, name, "defective", "region", found))
-                found = retrieval_figures(whole, kinds, only=NORMAL)
-                rows.append(RetrievalRow(category, name, "normal", "whole", found))
+                    found = _region_figures(records, parts, category, backbone, settings, progress)
+                    rows.append(RetrievalRow(category, name, "defective", "region", count, found))
+                found = retrieval_figures(whole, kinds, parts, only=NORMAL)
+                count = len(set(parts.tolist()))
+                rows.append(RetrievalRow(category, name, "normal", "whole", count, found))
     return rows
 
 
 def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
     """The rows as Markdown, and below them those of the proposals where there are any."""
-    heads = ["data set", "backbone", "queries", "by", "n", "chance", "P@1", "P@5", "mAP", "nDCG"]
+    heads = [
+        "data set",
+        "backbone",
+        "queries",
+        "by",
+        "n",
+        "parts",
+        "chance",
+        "P@1",
+        "P@5",
+        "mAP",
+        "nDCG",
+    ]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         f = row.figures
         texts = [f"{v:.3f}" for v in (f.chance, f.p_at_1, f.p_at_5, f.mean_ap, f.ndcg)]
-        lines.append([row.category, row.backbone, row.queries, row.by, str(f.queries), *texts])
+        lines.append(
+            [
+                row.category,
+                row.backbone,
+                row.queries,
+                row.by,
+                str(f.queries),
+                str(row.parts),
+                *texts,
+            ]
+        )
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     proposed = [(row.category, row.backbone, row.proposals) for row in rows if row.proposals]
     return table + (f"\n\n{proposals_table(proposed)}" if proposed else "")
@@ -211,12 +256,14 @@ def _embeddings(
 
 def _region_figures(
     records: Sequence[ImageRecord],
+    parts: Int64,
     category: str,
     backbone: Backbone,
     settings: BenchmarkSettings,
     on_progress: Progress,
 ) -> RetrievalFigures:
-    """Each masked defect asked of the other defective images of a library in a throw-away store."""
+    """Each masked defect asked of the defective images of other parts, in a throw-away store."""
+    part_of = {str(r.path.resolve()): int(p) for r, p in zip(records, parts, strict=True)}
     queries = [record for record in records if record.label == "defective" and record.mask]
     with tempfile.TemporaryDirectory(prefix="vecspect-") as folder, open_store(folder) as store:
         build_index(
@@ -240,9 +287,11 @@ def _region_figures(
                 label="defective",
                 top=len(records),
             )
-            same.append([hit.defect_type == record.defect_type for hit in hits])
+            own = part_of[str(record.path.resolve())]
+            others = [hit for hit in hits if part_of[hit.path] != own]
+            same.append(np.array([hit.defect_type == record.defect_type for hit in others]))
             on_progress("regions", done, len(queries))
-    return ranking_figures(np.array(same))
+    return ranking_figures(same)
 
 
 def mask_box(record: ImageRecord) -> Box:

@@ -39,7 +39,7 @@ def test_figures_are_those_of_scikit_learn_query_by_query(
             aps.append(average_precision_score(truth, scores))
             gains.append(ndcg_score(truth[None].astype(int), scores[None]))
             first.append(bool(truth[int(np.argmax(scores))]))
-    figures = retrieval_figures(embeddings, kinds)
+    figures = retrieval_figures(embeddings, kinds, np.arange(count))
     assert figures.queries == len(aps)
     assert math.isclose(figures.mean_ap, np.mean(aps), rel_tol=1e-5)
     assert math.isclose(figures.ndcg, np.mean(gains), rel_tol=1e-5)
@@ -48,20 +48,33 @@ def test_figures_are_those_of_scikit_learn_query_by_query(
 
 def test_perfect_and_hopeless_search_have_their_figures() -> None:
     corners = np.repeat(np.eye(2, dtype=np.float32), 6, axis=0)
-    perfect = retrieval_figures(corners, ["a"] * 6 + ["b"] * 6)
+    alone = np.arange(12)
+    perfect = retrieval_figures(corners, ["a"] * 6 + ["b"] * 6, alone)
     assert (perfect.p_at_1, perfect.p_at_5, perfect.mean_ap, perfect.ndcg) == (1, 1, 1, 1)
     assert perfect.chance == pytest.approx(5 / 11)
-    mixed = retrieval_figures(corners, ["a", "b", "c", "d", "e", "f"] * 2)
+    mixed = retrieval_figures(corners, ["a", "b", "c", "d", "e", "f"] * 2, alone)
     assert mixed.p_at_5 == 0
 
 
 def test_queries_can_be_of_one_kind_alone_and_need_another_of_it() -> None:
-    embeddings = np.eye(4, dtype=np.float32)
-    assert retrieval_figures(embeddings, ["a", "a", "b", "b"], only="a").queries == 2
-    with pytest.raises(ValueError, match="no query has another image of its kind"):
-        retrieval_figures(embeddings, ["a", "b", "c", "d"])
-    with pytest.raises(ValueError, match="no query has another image of its kind"):
-        retrieval_figures(embeddings, ["a", "a", "c", "d"], only="d")
+    embeddings, alone = np.eye(4, dtype=np.float32), np.arange(4)
+    assert retrieval_figures(embeddings, ["a", "a", "b", "b"], alone, only="a").queries == 2
+    with pytest.raises(DatasetError, match="no query has another image of its kind"):
+        retrieval_figures(embeddings, ["a", "b", "c", "d"], alone)
+    with pytest.raises(DatasetError, match="no query has another image of its kind"):
+        retrieval_figures(embeddings, ["a", "a", "c", "d"], alone, only="d")
+
+
+def test_what_is_found_of_the_part_itself_does_not_count() -> None:
+    """Each part lies at a place of its own, whatever its defect: seen again, it is found again."""
+    places = np.repeat(np.eye(4, dtype=np.float32), 3, axis=0)
+    kinds, parts = ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3, np.repeat(np.arange(4), 3)
+    assert retrieval_figures(places, kinds, np.arange(12)).p_at_1 == 1
+    left_out = retrieval_figures(places, kinds, parts)
+    assert left_out.p_at_1 == 0.25  # all others are equally far: the earliest comes first
+    assert left_out.chance == pytest.approx(3 / 9)
+    with pytest.raises(DatasetError, match="of different parts"):
+        retrieval_figures(places, kinds, np.zeros(12, np.int64))
 
 
 @pytest.fixture
