@@ -42,9 +42,7 @@ def benchmark(
     ] = False,
     retrieval: Annotated[
         bool,
-        typer.Option(
-            "--retrieval", help="Measure similarity search by defect type instead of detection."
-        ),
+        typer.Option("--retrieval", help="Measure similarity search instead of detection."),
     ] = False,
     coreset: Coreset = None,
     holdout: Holdout = None,
