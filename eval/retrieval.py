@@ -250,6 +250,8 @@ class _Library:
         done = 0
         for part, group in itertools.groupby(asked, lambda image: self.parts[image.path]):
             images, others = list(group), owners != part
+            if not others.any():  # nothing normal is left to score them by
+                continue
             index = inspector.index if others.all() else ExactIndex(bank.vectors[others])
             found = inspector.features([Path(image.path) for image in images])
             for image, features in zip(images, found, strict=True):
