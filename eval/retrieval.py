@@ -82,8 +82,8 @@ def run_retrieval(
     """Leave one part out over the images of each data set with each backbone.
 
     A data set without normal images (a folder per defect type) is searched by whole image only. By
-    region the query is the box around a defective image's mask; a data set without masks is not
-    searched so.
+    region the query is the box around a defective image's mask; an image without a mask that marks
+    something is not asked so.
 
     Raises:
         DatasetError: a data set has no two parts with one defect type, or an unreadable image.
@@ -169,8 +169,8 @@ def _rows_of_library(
         if backbone.spec.level == "patch":
             rows.append(library.by_type("defect"))
             once = [r for r in records if str(r.path.resolve()) in library.parts]
-            if masked := [r for r in once if r.label == "defective" and r.mask]:
-                rows.append(library.by_region(masked, on_progress))
+            if boxes := [(r, box) for r in once if (box := mask_box(r))]:
+                rows.append(library.by_region(boxes, on_progress))
             rows += library.by_label(on_progress)
     return rows
 
@@ -217,21 +217,23 @@ class _Library:
         figures = retrieval_figures(vectors, types, parts)
         return self.row("defective", "type", by, figures, proposals)
 
-    def by_region(self, masked: Sequence[ImageRecord], on_progress: Progress) -> RetrievalRow:
-        """Each masked defect asked of the defective images of other parts."""
+    def by_region(
+        self, boxes: Sequence[tuple[ImageRecord, Box]], on_progress: Progress
+    ) -> RetrievalRow:
+        """Each defect, by the box around its mask, asked of the defective images of other parts."""
         rankings = []
-        for done, record in enumerate(masked, 1):
+        for done, (record, box) in enumerate(boxes, 1):
             hits = self.inspector.similar(
                 record.path,
                 by="region",
-                box=mask_box(record),
+                box=box,
                 label="defective",
                 top=len(self.images),
             )
             own = self.parts[str(record.path.resolve())]
             others = [hit for hit in hits if self.parts[hit.path] != own]
             rankings.append(np.array([hit.defect_type == record.defect_type for hit in others]))
-            on_progress("regions", done, len(masked))
+            on_progress("regions", done, len(boxes))
         return self.row("defective", "type", "region", ranking_figures(rankings))
 
     def by_label(self, on_progress: Progress) -> list[RetrievalRow]:
@@ -284,11 +286,13 @@ class _Library:
         return np.array([h.label == image.label for h in hits if self.parts[h.path] != own])
 
 
-def mask_box(record: ImageRecord) -> Box:
-    """The box around all that a record's mask marks; DatasetError if that is nothing."""
+def mask_box(record: ImageRecord) -> Box | None:
+    """The box around all that a record's mask marks; None without a mask or if it marks nothing."""
+    if record.mask is None:
+        return None
     image = load_image(record.path)
     rows, cols = np.nonzero(read_mask(record, image.width, image.height))
     if not len(rows):
-        raise DatasetError(f"{record.mask}: expected a mask that marks a defect, it marks nothing.")
+        return None
     top, left = int(rows.min()), int(cols.min())
     return Box(left, top, int(cols.max()) + 1 - left, int(rows.max()) + 1 - top)
