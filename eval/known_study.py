@@ -1,14 +1,11 @@
 """What the second score is worth: half of the defects known, the other half to be caught.
 
-Split at random by part within each defect type, so that no part is known and then asked for in
-other light. Images are taken to be of one part if their names end in serial numbers that follow
-each other within `SERIES`; a name that is a number alone is one of a list, and a part of its own.
+Split at random by part (`eval.parts`) within each defect type, so that no part is known and then
+asked for in other light.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped
+from eval.parts import parts_of
 from indexer.build import Progress, build_index
 from indexer.dataset import ImageRecord
 from indexer.schema import read_images
@@ -30,10 +28,6 @@ from search.scoring import image_score, patch_distances
 from search.similar import deviating_cells
 
 Float32 = NDArray[np.float32]
-
-SERIES = 200
-"""Of the 68 parts found so among magnetic tile's 392 defective images, 52 have six, which is how
-often each tile was photographed. Too wide a series only makes the parts larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +193,7 @@ def _readable(inspector: Inspector, paths: Sequence[Path]) -> Iterator[ImageFeat
 
 def _half_known(defects: Sequence[ImageRecord], seed: int) -> NDArray[np.bool_]:
     """(N,) whether each is known: half of the parts of each defect type."""
-    parts = _parts([record.path for record in defects])
+    parts = parts_of([record.path for record in defects])
     types = np.array([record.defect_type for record in defects])
     rng = np.random.default_rng(seed)
     known: set[int] = set()
@@ -208,14 +202,3 @@ def _half_known(defects: Sequence[ImageRecord], seed: int) -> NDArray[np.bool_]:
         own = np.array([p for p in np.unique(parts) if types[parts == p][0] == kind])
         known.update(rng.permutation(own)[: len(own) // 2].tolist())
     return np.isin(parts, sorted(known))
-
-
-def _parts(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """(N,) number of the part that each image shows."""
-    found = [re.fullmatch(r".*\D(\d+)", path.stem) for path in paths]
-    serials = np.array([int(match.group(1)) if match else -1 for match in found])
-    parts = np.arange(len(paths))  # each its own, if its name tells nothing
-    for before, after in itertools.pairwise(np.argsort(serials, kind="stable").tolist()):
-        if serials[before] >= 0 and serials[after] - serials[before] <= SERIES:
-            parts[after] = parts[before]
-    return parts

@@ -1,4 +1,4 @@
-"""How well a defect's type is proposed: each defect in turn asked of the library of the others."""
+"""How well a defect's type is proposed: each defect asked of those of other parts."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class ProposalFigures:
     risks: tuple[float, ...]
 
 
-def proposal_figures(vectors: Float32, types: Sequence[str]) -> ProposalFigures:
-    """Leave one out over what deviates (N, D) in defects of these types, N >= 3.
+def proposal_figures(
+    vectors: Float32, types: Sequence[str], parts: NDArray[np.int64]
+) -> ProposalFigures:
+    """Leave one part out over what deviates (N, D) in defects of these types and ``parts`` (N,).
 
-    Everything a proposal rests on is measured anew without the defect it is for.
+    Everything a proposal rests on is measured anew without the part it is for, of which at least
+    two defects must be left.
     """
     images = [
         LibraryImage(str(i), "", "", "defective", kind, "test", 1, 1, None)
@@ -48,8 +51,9 @@ def proposal_figures(vectors: Float32, types: Sequence[str]) -> ProposalFigures:
     ]
     answers = []
     for i in range(len(types)):
-        others = [*images[:i], *images[i + 1 :]]
-        answers.append(TypeProposer(np.delete(vectors, i, axis=0), others).propose(vectors[i]))
+        others = np.flatnonzero(parts != parts[i])
+        proposer = TypeProposer(vectors[others], [images[j] for j in others])
+        answers.append(proposer.propose(vectors[i]))
     answered = np.array([answer.defect_type != UNKNOWN for answer in answers])
     right = np.array([a.nearest_type == kind for a, kind in zip(answers, types, strict=True)])
     surest = np.argsort([-answer.confidence for answer in answers], kind="stable")

@@ -256,6 +256,9 @@ class Inspector:
     ) -> list[Neighbor]:
         """The library images most like this one, nearest first, without itself.
 
+        By whole image, and of no label or type asked for, those that deviate as this one does come
+        before the others, see `search.library.deviating_alike`.
+
         Args:
             by: ``whole`` compares image embeddings, ``defect`` what deviates from normal, among
                 the defective images, ``region`` the patches in ``box``, see `search.region`.
@@ -298,6 +301,7 @@ class Inspector:
                     f"{path}: nothing deviates, every patch equals a normal one. Search by whole."
                 )
             embedding = deviates
+        alike = by == "whole" and label is None and defect_type is None
         return neighbors(
             self.store,
             self.entry,
@@ -305,6 +309,7 @@ class Inspector:
             by=by,
             top=top,
             where=wanted,
+            score=self._score(features) if alike else None,
             across_categories=across_categories,
         )
 
@@ -414,6 +419,12 @@ class Inspector:
         if embedding is None or self._proposer is None:
             return None
         return self._proposer.propose(embedding, without=sha256_of(features.path))
+
+    def _score(self, features: ImageFeatures) -> float:
+        if self.entry.spec.level == "image":
+            nearest = nearest_normal_images(self.store, self.entry, features.image)
+            return neighbors_score(nearest)
+        return image_score(patch_distances(features.patches, self.index).distances)
 
     def _judge(self, features: ImageFeatures) -> Prediction:
         spec = self.entry.spec

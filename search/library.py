@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from indexer.schema import (
     similar_images,
     visible,
 )
-from indexer.store import Not, VectorStore, Where, read_matrix
+from indexer.store import Not, Range, VectorStore, Where, read_matrix
 from search.calibration import Calibration, Verdict
 from search.seen_before import TypeProposer
 
@@ -92,12 +93,15 @@ def neighbors(
     by: Literal["whole", "defect"],
     top: int,
     where: Where,
+    score: float | None = None,
     across_categories: bool = False,
 ) -> list[Neighbor]:
     """The library images nearest to ``embedding`` (D,), nearest first.
 
     Args:
         where: conditions on them, see `conditions`.
+        score: of the query; those that deviate as it does come first, see `deviating_alike`, and
+            only if they are fewer than ``top`` the others. None compares embeddings alone.
         across_categories: also search the categories learnt with the same network.
 
     Raises:
@@ -106,18 +110,47 @@ def neighbors(
     entries = [entry]
     if across_categories:
         entries = [e for e in read_catalog(store) if e.fingerprint == entry.fingerprint]
-    found: list[Neighbor] = []
+    asked = Calibration.from_payload(entry.calibration)
+    found: list[tuple[bool, Neighbor]] = []
     for each in entries:
         if by == "defect":
             check_defects_kept(store, each)
-        hits = similar_images(
-            store, each, embedding, top=top, where=where, using=_VECTOR[by], exact=False
+        search = functools.partial(
+            similar_images, store, each, embedding, top=top, using=_VECTOR[by], exact=False
         )
         calibration = Calibration.from_payload(each.calibration)
+        alike = [] if score is None else deviating_alike(score, asked, calibration)
+        first = {hit.id: hit for like in alike for hit in search(where={**where, **like})}
+        rest = search(where=where) if len(first) < top else []
+        hits = [*first.values(), *(hit for hit in rest if hit.id not in first)]
         for hit in hits:
             image = library_image(hit.payload)
-            found.append(neighbor_of(each.category, image, 1.0 - hit.score, calibration))
-    return sorted(found, key=lambda n: (n.distance, n.category, n.image_id))[:top]
+            neighbor = neighbor_of(each.category, image, 1.0 - hit.score, calibration)
+            found.append((hit.id not in first, neighbor))
+    found.sort(key=lambda n: (n[0], n[1].distance, n[1].category, n[1].image_id))
+    return [neighbor for _, neighbor in found[:top]]
+
+
+def deviating_alike(score: float, asked: Calibration, calibration: Calibration) -> list[Where]:
+    """Which library images deviate from normal as a query does: those that meet any of these.
+
+    A small defect hardly changes the embedding of the whole image: by that alone a normal image
+    finds defective ones nearly as readily as normal ones. Of a query whose score is rejected, the
+    images rejected too. Of any other, those that score no higher, by rank among the calibration
+    scores, and those that the category was learnt from: they are what normal means, and those of
+    the memory bank have no score that a new image could be compared with.
+
+    Args:
+        score: of the query. asked: of the category that scored it.
+        calibration: of the category whose images they are.
+    """
+    if score > asked.threshold:
+        return [{"split": "test", "score": Range(gt=calibration.threshold)}]
+    below = int(np.searchsorted(asked.scores, score, side="left"))
+    bound = calibration.threshold
+    if below < asked.n:
+        bound = min(bound, calibration.scores[below * calibration.n // asked.n])
+    return [{"split": ["bank", "calibration"]}, {"split": "test", "score": Range(lte=bound)}]
 
 
 def read_defects(

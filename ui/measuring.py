@@ -42,9 +42,7 @@ def benchmark(
     ] = False,
     retrieval: Annotated[
         bool,
-        typer.Option(
-            "--retrieval", help="Measure similarity search by defect type instead of detection."
-        ),
+        typer.Option("--retrieval", help="Measure similarity search instead of detection."),
     ] = False,
     coreset: Coreset = None,
     holdout: Holdout = None,
@@ -59,9 +57,10 @@ def benchmark(
 ) -> None:
     """Learn each data set with each backbone, score its test images, write a report.
 
-    With --retrieval, find for each defective image others of its type, leaving one out (as a whole,
-    by what deviates, and by the box around its mask if it has one), and write retrieval.md. The
-    store in use is not touched.
+    With --retrieval, find for each defective image those of its type (as a whole, by what deviates,
+    and by the box around its mask if it has one), and as a whole those of the label that a normal
+    or defective image has; leave out what shows the same part, and write retrieval.md. The store in
+    use is not touched.
     """
     from eval.benchmark import BenchmarkSettings, run_benchmark
     from eval.report import write_report

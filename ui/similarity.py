@@ -63,6 +63,10 @@ def similar(
 ) -> None:
     """Show the library images most like IMAGE: as a whole, in what deviates, or in a box.
 
+    By whole image, those that deviate from normal as IMAGE does come first: of a rejected image
+    the rejected ones, of any other those learnt from and those that score no higher. With --label
+    or --defect-type looks alone decide.
+
     By region, --box X,Y,W,H, each hit shows where it matched. Not every patch of the library is
     kept: of defective images those that deviate; of normal ones those in the memory bank, so
     normal images outside it are not found.

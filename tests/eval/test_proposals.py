@@ -17,7 +17,7 @@ def clouds(types: int, each: int, spread: float) -> tuple[NDArray[np.float32], l
 
 
 def test_types_far_apart_are_named_and_few_called_unknown() -> None:
-    figures = proposal_figures(*clouds(3, 20, 0.05))
+    figures = proposal_figures(*clouds(3, 20, 0.05), np.arange(60))
     assert (figures.defects, figures.accuracy, figures.risks) == (60, 1.0, (0, 0, 0, 0))
     assert figures.unknown < 0.15
     assert math.isclose(figures.commonest, 1 / 3)
@@ -26,7 +26,7 @@ def test_types_far_apart_are_named_and_few_called_unknown() -> None:
 def test_types_that_cannot_be_told_apart_are_mostly_unknown() -> None:
     vectors, _ = clouds(1, 60, 0.3)
     kinds = [str(k) for k in np.random.default_rng(1).permutation([0, 1, 2, 3] * 15)]
-    figures = proposal_figures(vectors, kinds)
+    figures = proposal_figures(vectors, kinds, np.arange(60))
     assert figures.unknown > 0.8
     assert figures.risks[-1] > 0.5
 
@@ -37,13 +37,21 @@ def test_risk_is_that_of_the_surest() -> None:
     muddle = np.eye(16)[5] + 0.3 * rng.standard_normal((20, 16))
     muddle /= np.linalg.norm(muddle, axis=1, keepdims=True)
     kinds = [str(k) for k in rng.permutation([0, 1, 2, 3] * 5)]
-    figures = proposal_figures(np.concatenate([clear, muddle.astype(np.float32)]), [*names, *kinds])
+    vectors = np.concatenate([clear, muddle.astype(np.float32)])
+    figures = proposal_figures(vectors, [*names, *kinds], np.arange(60))
     assert figures.risks[0] == figures.risks[1] == 0
     assert 0.1 < figures.risks[-1] < 0.34
 
 
+def test_a_part_seen_again_is_not_asked() -> None:
+    vectors, _ = clouds(10, 6, 0.05)  # what deviates is the part, whatever it is called
+    kinds = [["crack", "hole"][part % 2] for part in range(10) for _ in range(6)]
+    assert proposal_figures(vectors, kinds, np.arange(60)).risks[-1] == 0
+    assert proposal_figures(vectors, kinds, np.repeat(np.arange(10), 6)).risks[-1] > 0.3
+
+
 def test_table_has_a_row_each() -> None:
-    figures = proposal_figures(*clouds(2, 4, 0.05))
+    figures = proposal_figures(*clouds(2, 4, 0.05), np.arange(8))
     lines = proposals_table([("grid", "compact", figures)]).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("| grid | compact | 8 | ")

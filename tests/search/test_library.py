@@ -19,10 +19,10 @@ from indexer.schema import (
     read_images,
     visible,
 )
-from indexer.store import VectorParams, VectorStore, open_store
-from search.calibration import ConformalCalibrator
+from indexer.store import Range, VectorParams, VectorStore, open_store
+from search.calibration import ConformalCalibrator, calibrate
 from search.inspector import Inspector
-from search.library import conditions
+from search.library import conditions, deviating_alike
 from tests.conftest import CORESET
 
 
@@ -137,6 +137,57 @@ def test_library_of_an_older_store_says_what_to_do(
     assert inspector.inspect(query).seen_before is None
     with pytest.raises(CategoryError, match="Learn it again in a new store: vecspect index"):
         inspector.similar(query, by="defect")
+
+
+def test_of_a_rejected_image_other_rejects_come_first_and_then_what_looks_alike(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    queries = [r.path for r in defective(dataset) if inspector.inspect(r.path).verdict == "reject"]
+    assert len(queries) > 2
+    for query in queries:
+        hits = inspector.similar(query, top=50)
+        rejected = [h.verdict == "reject" and h.split == "test" for h in hits]
+        assert rejected == sorted(rejected, reverse=True)
+        assert sum(rejected) >= len(queries) - 1
+        for group in (True, False):
+            distances = [h.distance for h, r in zip(hits, rejected, strict=True) if r == group]
+            assert distances == sorted(distances)
+
+
+def test_of_an_accepted_image_what_deviates_more_than_it_does_comes_last(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    images = read_images(learnt, inspector.entry)
+    p_value = inspector.calibration.p_value
+    for record in read_dataset(dataset):
+        asked = inspector.inspect(record.path)
+        if record.split == "test" and asked.verdict != "reject":
+            hits = [images[h.image_id] for h in inspector.similar(record.path, top=50)]
+            no_more = [
+                h.split != "test" or (h.score is not None and p_value(h.score) >= asked.p_value)
+                for h in hits
+            ]
+            assert no_more == sorted(no_more, reverse=True)
+            assert 16 <= sum(no_more) < len(hits)  # all that was learnt from, and not the rejects
+
+
+def test_of_a_label_asked_for_looks_alone_decide(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    query = defective(dataset)[0].path
+    for wanted in ({"label": "normal"}, {"label": "defective"}, {"defect_type": "bent"}):
+        distances = [h.distance for h in inspector.similar(query, top=50, **wanted)]  # type: ignore[arg-type]
+        assert distances == sorted(distances)
+
+
+def test_how_much_two_images_deviate_is_compared_by_the_calibration_of_each_category() -> None:
+    asked, other = calibrate([1, 2, 3, 4]), calibrate([10, 20, 30, 40])
+    assert deviating_alike(2.5, asked, other)[1]["score"] == Range(lte=30)
+    assert deviating_alike(2.5, asked, asked)[1]["score"] == Range(lte=3)
+    assert deviating_alike(5, asked, other) == [{"split": "test", "score": Range(gt=40)}]
 
 
 def label_one(store: VectorStore, **fields: str) -> None:
