@@ -35,7 +35,8 @@ from indexer.dataset import DatasetError, ImageRecord, normal_images, read_datas
 from indexer.schema import with_channels
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
-from search.inspector import Inspector, Prediction
+from search.inspector import Inspector
+from search.prediction import Prediction
 
 PICTURES_OF_A_KIND = 3
 BRUTE_FORCE = "image AUROC, brute force over all normal patches"

@@ -32,7 +32,8 @@ from indexer.store import VectorStore, open_store
 from search.audit import audit
 from search.calibration import Calibration, ConformalCalibrator, Method
 from search.health import judge
-from search.inspector import Inspector, Prediction
+from search.inspector import Inspector
+from search.prediction import Prediction
 
 Finding = tuple[str, str]
 """What was measured, and the figure."""

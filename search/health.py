@@ -34,7 +34,7 @@ from indexer.schema import (
 )
 from indexer.store import Point, VectorStore
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
-from search.inspector import Prediction
+from search.prediction import Prediction
 
 WINDOW = 5000
 RATE = 0.01

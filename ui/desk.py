@@ -30,8 +30,9 @@ from indexer.settings import Settings
 from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
 from search.health import Watch
-from search.inspector import Inspector, Prediction, load_category_network
+from search.inspector import Inspector, load_category_network
 from search.library import By, Neighbor
+from search.prediction import Prediction
 from search.replay import Replay, replay_additions
 from ui.options import open_existing
 from ui.uploads import Uploads

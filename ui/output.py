@@ -14,7 +14,8 @@ from indexer.schema import CatalogEntry
 from search.audit import Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
-from search.inspector import Inspector, Prediction
+from search.inspector import Inspector
+from search.prediction import Prediction
 from search.replay import Replay
 from ui.console import table
 

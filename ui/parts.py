@@ -13,7 +13,7 @@ from backbones.images import IMAGE_SUFFIXES
 from backbones.preprocess import Box
 from indexer.schema import LibraryImage
 from search.calibration import Calibration
-from search.inspector import Prediction
+from search.prediction import Prediction
 from search.replay import Replay
 from ui.desk import Desk, Key
 from ui.pictures import around, data_uri, thumbnail

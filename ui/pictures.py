@@ -15,7 +15,7 @@ from backbones.errors import ImageError
 from backbones.images import load_image
 from backbones.preprocess import Box
 from search.anomaly_map import anomaly_map, heat_layer
-from search.inspector import Evidence, Prediction
+from search.prediction import Evidence, Prediction
 
 THUMBNAIL = 192
 SHOWN = 900

@@ -12,7 +12,7 @@ import streamlit as st
 
 from backbones.preprocess import Box
 from search.calibration import Verdict
-from search.inspector import Prediction
+from search.prediction import Prediction
 from ui.pictures import data_uri, heat, picture
 
 GLYPHS: dict[Verdict, str] = {"ok": "✓", "review": "▲", "reject": "✕"}

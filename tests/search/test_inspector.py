@@ -33,7 +33,8 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore, open_store
 from search.calibration import Calibration, ConformalCalibrator, change_levels
-from search.inspector import Inspector, Prediction
+from search.inspector import Inspector
+from search.prediction import Prediction
 
 UPRIGHT, QUARTER_TURN = 1, 6
 

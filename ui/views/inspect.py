@@ -10,8 +10,8 @@ from backbones.errors import VecspectError
 from backbones.preprocess import Box
 from search.anomaly_map import regions
 from search.calibration import Calibration
-from search.inspector import Prediction
 from search.library import By, Neighbor
+from search.prediction import Prediction
 from ui import charts, parts
 from ui.desk import Desk, Key
 from ui.intake import brought_in, chosen_image, strip, take_in
