@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.coreset import project
 from indexer.leave_one_out import choose_alone
+from indexer.nearest import squared_distances
 from indexer.schema import CatalogEntry, MemoryBank
 
 Float32 = NDArray[np.float32]
@@ -106,14 +107,3 @@ def _joined(left: MemoryBank, right: MemoryBank) -> MemoryBank:
         np.concatenate([left.image_ids, right.image_ids]),
         np.concatenate([left.cells, right.cells]),
     )
-
-
-def squared_distances(points: Float32, others: Float32) -> Float32:
-    """(Q,) squared distance of each of ``points`` (Q, d) to the nearest of ``others`` (M, d)."""
-    centre = others.mean(axis=0)
-    near, far = points - centre, others - centre
-    closeness = near @ far.T
-    closeness -= np.einsum("md,md->m", far, far) / 2
-    # measured in full: two equal patches must not lie a rounding error apart
-    difference = points - others[closeness.argmax(axis=1)]
-    return np.asarray(np.einsum("qd,qd->q", difference, difference), np.float32)

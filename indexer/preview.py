@@ -13,6 +13,7 @@ from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
 from indexer.growth import Growth
+from indexer.joining import calibrates
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
 from indexer.plan import roles_of_joining
@@ -68,7 +69,7 @@ def preview_additions(
         key = f"new {number}"
         if role == "bank":
             growth.take(key, image.patches)
-        if role == "calibration" or entry.layout == "leave-one-out":
+        if calibrates(entry, role):
             calibrating[key] = image.patches
     distances, synthetic = (
         _with_new(growth.new.vectors, kept, measured, store, entry, calibrator)

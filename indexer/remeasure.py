@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
-from indexer.growth import Growth, squared_distances
+from indexer.growth import Growth
 from indexer.kept import Kind, keep, read_kept
 from indexer.known import with_known_scores
+from indexer.nearest import squared_distances
 from indexer.revise import end
 from indexer.schema import (
     WHOLE,

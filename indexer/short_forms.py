@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.kept import as_kept, keep, read_kept
+from indexer.principal_axes import principal_axes
 from indexer.schema import CatalogEntry
 from indexer.store import VectorStore
 
@@ -28,8 +29,6 @@ Float32 = NDArray[np.float32]
 
 AXES = 48
 """Of 243 images of grid, 13 % lie in reach of an image's patches by this many, 27 % by 32."""
-SAMPLE = 10_000
-"""Vectors at most from which the axes are taken."""
 _AT_A_TIME = 32
 """Images, and vectors, that are compared in one matrix product."""
 _ROUNDING = 2.0**-10
@@ -62,13 +61,8 @@ class ShortForms:
 
 def choose_short_forms(store: VectorStore, entry: CatalogEntry, bank: Float32) -> ShortForms:
     """The principal axes of ``bank`` (M, D), which the entry's revision keeps."""
-    mean = bank.mean(axis=0, dtype=np.float64)
-    sample = bank[:: -(-len(bank) // SAMPLE)] - mean
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    forms = ShortForms(
-        mean.astype(np.float32),
-        np.ascontiguousarray(directions[:, ::-1][:, :AXES], dtype=np.float32),
-    )
+    mean, axes = principal_axes(bank, AXES)
+    forms = ShortForms(mean, axes.astype(np.float32))
     keep(store, entry, "axes", [("", np.vstack([forms.mean, forms.axes.T]))])
     return forms
 

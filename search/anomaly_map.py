@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from backbones.preprocess import Box
-from search.blas import one_thread
+from indexer.blas import one_thread
 
 Float32 = NDArray[np.float32]
 

@@ -219,11 +219,19 @@ def _limits(queries: Queries, query: int, squared: np.float32) -> tuple[float, i
 
 
 @_compiled
-def _fill_up(members: Int64, start: int, many: int) -> int:
-    """Repeat a member to fill the tile at ``start``; how many of it are no repetition."""
-    for i in range(many, start + TILE):
-        members[i] = members[start]
-    return min(TILE, many - start)
+def _fill_tile(members: Int64, start: int, many: int, floors: Int32, tile_floors: Int32) -> int:
+    """Take the floors of the tile at ``start``, filled up with a member that nothing reaches.
+
+    Returns:
+        How many of the tile are no repetition.
+    """
+    live = min(TILE, many - start)
+    for i in range(live):
+        tile_floors[i] = floors[members[start + i]]
+    for i in range(live, TILE):
+        members[start + i] = members[start]
+        tile_floors[i] = HIGHEST
+    return live
 
 
 @_compiled
@@ -242,10 +250,8 @@ def guess(bank: Bank, queries: Queries, chosen: Int64, found: Found) -> None:
                     members[many] = query
                     many += 1
         for start in range(0, many, TILE):
-            live = _fill_up(members, start, many)
+            live = _fill_tile(members, start, many, top, floors)
             tile = members[start : start + TILE]
-            for i in range(TILE):
-                floors[i] = top[tile[i]] if i < live else HIGHEST
             for block in range(bank.edges[group], bank.edges[group + 1]):
                 if not _tile_products(
                     bank.coarse, block, bank.halves, queries.coarse, tile, floors, sums
@@ -281,10 +287,8 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
                 members[many] = query
                 many += 1
         for start in range(0, many, TILE):
-            live = _fill_up(members, start, many)
+            live = _fill_tile(members, start, many, floors, tile_floors)
             tile = members[start : start + TILE]
-            for i in range(TILE):
-                tile_floors[i] = floors[tile[i]] if i < live else HIGHEST
             for block in range(bank.edges[group], bank.edges[group + 1]):
                 if not _tile_products(
                     bank.coarse, block, bank.halves, queries.coarse, tile, tile_floors, sums

@@ -29,8 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.blas import one_thread
+from indexer.nearest import nearest_of
 from search import kernels
-from search.blas import one_thread
 from search.kernels import LANES, PADDING, ROUNDING, Float32, Float64, Found, Int64, Queries
 from search.lower_bounds import LONGEST, Shortener, coarsen, lay_out, rounding_of
 
@@ -167,18 +168,12 @@ class ExactIndex:
 
 
 def nearest_of_few(queries: Float32, vectors: Float32) -> Nearest:
-    """Nearest of a few vectors (M, D), M >= 1, for each of ``queries`` (Q, D), by one product.
+    """Nearest of a few vectors (M, D), M >= 1, for each of ``queries`` (Q, D).
 
-    For banks too small to be worth an `ExactIndex`. What is nearest is told by the product, to
-    its rounding error; how near, by the difference.
+    For banks too small to be worth an `ExactIndex`, see `indexer.nearest`.
     """
-    mean = vectors.mean(axis=0)
-    centred = vectors - mean
-    closeness = (queries - mean) @ centred.T - np.einsum("md,md->m", centred, centred) / 2
-    indices = closeness.argmax(axis=1)
-    difference = queries - vectors[indices]
-    squared = np.einsum("qd,qd->q", difference, difference)
-    return Nearest(np.sqrt(squared, dtype=np.float32), indices)
+    squared, indices = nearest_of(queries, vectors)
+    return Nearest(np.sqrt(squared), indices)
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.blas import one_thread
+from indexer.principal_axes import principal_axes
 from search.kernels import (
     COARSE,
     LANES,
@@ -41,8 +41,6 @@ from search.kernels import (
 
 BOX_AXES = 16
 """Leading axes along which groups are split and boxed: they hold most of the variance."""
-SAMPLE = 10_000
-"""Bank vectors from which the axes are taken; the choice of axes costs time, never exactness."""
 ROWS = 4096
 """Vectors shortened at a time: bounds the float64 copies."""
 LONGEST = 16_000
@@ -65,19 +63,14 @@ class ShortVectors:
 
 
 class Shortener:
-    """Mean and principal axes of ``bank`` (M, D) float32.
+    """Mean and principal axes of ``bank`` (M, D) float32; which axes costs time, never exactness.
 
     Attributes:
         mean: (D,) float32; about float32 values the float64 differences are exact.
     """
 
     def __init__(self, bank: Float32) -> None:
-        self.mean: Float32 = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
-        sample = bank[:: -(-len(bank) // SAMPLE)] - self.mean.astype(np.float64)
-        # several threads wait for each other at every step: on a busy machine for seconds
-        with one_thread():
-            _, vectors = np.linalg.eigh(sample.T @ sample)
-        self._axes = np.ascontiguousarray(vectors[:, ::-1][:, : COARSE - 1])
+        self.mean, self._axes = principal_axes(bank, COARSE - 1)
 
     def shorten(self, vectors: Float32) -> ShortVectors:
         """Short forms of ``vectors`` (N, D) float32; ValueError if one is too long for float32."""
