@@ -22,6 +22,7 @@ from indexer.kept import keep, read_kept
 from indexer.leave_one_out import LeaveOneOutBank, check_leave_one_out
 from indexer.looks import looks_of
 from indexer.plan import Item, all_unusable, build_key, plan
+from indexer.principal_axes import principal_axes
 from indexer.revise import commit, forget_before, undo_interrupted
 from indexer.schema import (
     DEFECT_PATCHES,
@@ -40,8 +41,9 @@ from indexer.schema import (
     read_catalog,
     with_channels,
 )
-from indexer.short_forms import ShortForms, choose_short_forms, keep_short
+from indexer.short_forms import AXES, ShortForms, keep_short, keep_short_forms
 from indexer.store import VectorStore
+from indexer.whitening import has_whitening, keep_whitening, whitening_of
 
 Float32 = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -158,9 +160,13 @@ def build_index(
     # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
-    measure = calibrator.scorer(store, entry, bank)
     keeps_patches = entry.spec.level == "patch"
-    forms = choose_short_forms(store, entry, bank.vectors) if keeps_patches else None
+    forms = None
+    if keeps_patches:
+        axes = principal_axes(bank.vectors, AXES)
+        forms = keep_short_forms(store, entry, axes)
+        keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
+    measure = calibrator.scorer(store, entry, bank)
     held_out, distances = _embed_calibration(
         items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
     )
@@ -244,7 +250,7 @@ def _keeps_what_is_kept_now(store: VectorStore, entry: CatalogEntry) -> bool:
     if entry.spec.level == "image":
         kept = patches_collection(entry.category, entry.backbone)
         return kept in store.collections() and any(read_kept(store, entry, "looks"))
-    return DEFECT_PATCHES in entry.counts
+    return DEFECT_PATCHES in entry.counts and has_whitening(store, entry)
 
 
 def _channel_statistics(

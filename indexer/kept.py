@@ -26,12 +26,22 @@ from indexer.schema import CatalogEntry, lifetime, patches_collection, point_id,
 from indexer.store import Point, VectorStore
 
 Float32 = NDArray[np.float32]
-Kind = Literal["patches", "short", "axes", "distances", "synthetic", "synthetic distances", "looks"]
+Kind = Literal[
+    "patches",
+    "short",
+    "axes",
+    "whitening",
+    "distances",
+    "synthetic",
+    "synthetic distances",
+    "looks",
+]
 
 _DTYPES: dict[Kind, Any] = {
     "patches": np.float16,
     "short": np.float16,
     "axes": np.float32,
+    "whitening": np.float32,
     "distances": np.float32,
     "synthetic": np.float16,
     "synthetic distances": np.float32,
@@ -41,6 +51,7 @@ _CHUNKS: dict[Kind, int] = {
     "patches": 4,
     "short": 32,
     "axes": 1,
+    "whitening": 1,
     "distances": 256,
     "synthetic": 4,
     "synthetic distances": 256,

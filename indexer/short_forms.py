@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.kept import as_kept, keep, read_kept
-from indexer.principal_axes import principal_axes
+from indexer.principal_axes import PrincipalAxes
 from indexer.schema import CatalogEntry
 from indexer.store import VectorStore
 
@@ -59,10 +59,9 @@ class ShortForms:
         return short.reshape(*vectors.shape[:-1], -1)
 
 
-def choose_short_forms(store: VectorStore, entry: CatalogEntry, bank: Float32) -> ShortForms:
-    """The principal axes of ``bank`` (M, D), which the entry's revision keeps."""
-    mean, axes = principal_axes(bank, AXES)
-    forms = ShortForms(mean, axes.astype(np.float32))
+def keep_short_forms(store: VectorStore, entry: CatalogEntry, axes: PrincipalAxes) -> ShortForms:
+    """Those along the axes of the memory bank, which the entry's revision keeps."""
+    forms = ShortForms(axes.mean, axes.axes[:, :AXES].astype(np.float32))
     keep(store, entry, "axes", [("", np.vstack([forms.mean, forms.axes.T]))])
     return forms
 

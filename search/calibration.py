@@ -35,6 +35,7 @@ from indexer.living import check_patches
 from indexer.revise import commit, undo_interrupted
 from indexer.schema import CatalogEntry, Layout, MemoryBank, check_defect_patches_kept
 from indexer.store import VectorStore
+from indexer.whitening import read_whitening
 from search.anomaly_map import anomaly_map
 from search.crossconformal import leave_one_out_distances
 from search.knn import ExactIndex
@@ -342,7 +343,7 @@ class ConformalCalibrator:
     def scorer(
         self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
     ) -> Callable[[ImageFeatures], tuple[Float32, Float32 | None]]:
-        """Patch distances (H, W) and `deviation` from features, as ``Inspector`` gives them."""
+        """Patch distances (H, W) and `deviation`, whitened, as ``Inspector`` gives them."""
         if entry.spec.level == "image":
             return lambda image: (
                 np.full(
@@ -352,11 +353,12 @@ class ConformalCalibrator:
                 ),
                 None,
             )
-        index = ExactIndex(bank.vectors)
+        index, whitening = ExactIndex(bank.vectors), read_whitening(store, entry)
 
         def measure(image: ImageFeatures) -> tuple[Float32, Float32 | None]:
             found = patch_distances(image.patches, index)
-            return found.distances, deviation(image.patches, bank.vectors, found)
+            deviates = deviation(image.patches, bank.vectors, found)
+            return found.distances, None if deviates is None else whitening.whiten(deviates)
 
         return measure
 

@@ -34,6 +34,7 @@ from indexer.schema import (
     with_channels,
 )
 from indexer.store import VectorStore
+from indexer.whitening import Whitening, read_whitening
 from search.anomaly_map import overlay, panels, worst_region
 from search.calibration import Calibration
 from search.knn import ExactIndex
@@ -115,7 +116,8 @@ class Inspector:
         self.entry = entry
         self.calibration = Calibration.from_payload(entry.calibration)
         self._backbone = with_channels(self._network, entry)
-        for kept in ("bank", "index", "_images", "_proposer", "_patches_by_image", "_known"):
+        cached = ("bank", "index", "_images", "_proposer", "_whitening", "_patches_by_image")
+        for kept in (*cached, "_known"):
             self.__dict__.pop(kept, None)
 
     def inspect(self, image: Path | str) -> Prediction:
@@ -294,6 +296,10 @@ class Inspector:
         return read_proposer(self.store, self.entry)
 
     @functools.cached_property
+    def _whitening(self) -> Whitening:
+        return read_whitening(self.store, self.entry)
+
+    @functools.cached_property
     def _known(self) -> KnownDefects | None:
         """Where the category's calibration counts them."""
         return KnownDefects(self.store, self.entry) if self.calibration.known else None
@@ -312,9 +318,10 @@ class Inspector:
         return NearKnownDefect(score, p_value, image.image_id, image.path, image.defect_type)
 
     def _seen_before(self, features: ImageFeatures, found: PatchDistances) -> SeenBefore | None:
-        embedding = deviation(features.patches, self.bank.vectors, found)
-        if embedding is None or self._proposer is None:
+        deviates = deviation(features.patches, self.bank.vectors, found)
+        if deviates is None or self._proposer is None:
             return None
+        embedding = self._whitening.whiten(deviates)
         return self._proposer.propose(embedding, without=sha256_of(features.path))
 
     def _score(self, features: ImageFeatures) -> float:

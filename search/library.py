@@ -25,6 +25,7 @@ from indexer.schema import (
     visible,
 )
 from indexer.store import Not, Range, VectorStore, Where, read_matrix
+from indexer.whitening import has_whitening, read_whitening
 from search.calibration import Calibration, Verdict
 from search.seen_before import TypeProposer
 
@@ -99,6 +100,7 @@ def neighbors(
     """The library images nearest to ``embedding`` (D,), nearest first.
 
     Args:
+        embedding: of the whole, or what deviates, not whitened: each category has its whitening.
         where: conditions on them, see `conditions`.
         score: of the query; those that deviate as it does come first, see `deviating_alike`, and
             only if they are fewer than ``top`` the others. None compares embeddings alone.
@@ -115,8 +117,9 @@ def neighbors(
     for each in entries:
         if by == "defect":
             check_defects_kept(store, each)
+        asked_for = read_whitening(store, each).whiten(embedding) if by == "defect" else embedding
         search = functools.partial(
-            similar_images, store, each, embedding, top=top, using=_VECTOR[by], exact=False
+            similar_images, store, each, asked_for, top=top, using=_VECTOR[by], exact=False
         )
         calibration = Calibration.from_payload(each.calibration)
         alike = [] if score is None else deviating_alike(score, asked, calibration)
@@ -174,7 +177,7 @@ def read_defects(
 def read_proposer(store: VectorStore, entry: CatalogEntry) -> TypeProposer | None:
     """What the named defects of the library teach; None if it has fewer than two, or keeps none."""
     library = images_collection(entry.category, entry.backbone)
-    if DEFECT not in store.vector_params(library):
+    if DEFECT not in store.vector_params(library) or not has_whitening(store, entry):
         return None
     vectors, images = read_defects(store, entry, {"defect_type": Not("")})
     if len(images) < 2:

@@ -70,7 +70,8 @@ class Shortener:
     """
 
     def __init__(self, bank: Float32) -> None:
-        self.mean, self._axes = principal_axes(bank, COARSE - 1)
+        found = principal_axes(bank, COARSE - 1)
+        self.mean, self._axes = found.mean, found.axes
 
     def shorten(self, vectors: Float32) -> ShortVectors:
         """Short forms of ``vectors`` (N, D) float32; ValueError if one is too long for float32."""

@@ -3,7 +3,7 @@
 Defects that look alike lie close together.
 A defect of 2 % of the area vanishes in the embedding of the whole image. What tells defects apart
 is how their patches differ from the nearest normal ones: the residual takes away what part and
-place look like anyway.
+place look like anyway. Where defects are compared it is whitened, see `indexer.whitening`.
 """
 
 from __future__ import annotations
