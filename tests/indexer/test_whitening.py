@@ -28,7 +28,8 @@ def normal_patches(count: int = 400) -> Float32:
     spread = np.full(DIM, 0.1)
     spread[:3] = 5.0, 3.0, 2.0
     turned, _ = np.linalg.qr(rng.normal(size=(DIM, DIM)))
-    return (rng.normal(size=(count, DIM)) * spread @ turned + 7).astype(np.float32)
+    patches: Float32 = (rng.normal(size=(count, DIM)) * spread @ turned + 7).astype(np.float32)
+    return patches
 
 
 def test_cosines_are_those_of_the_precision_of_probabilistic_pca() -> None:
