@@ -35,17 +35,23 @@ class RetrievalFigures:
     chance: float
 
 
-def retrieval_figures(embeddings: Float32, kinds: Sequence[str], parts: Int64) -> RetrievalFigures:
-    """Rank the images of other parts by cosine for each image of (N, D); ties go to the earlier.
+def cosines(embeddings: Float32) -> Float32:
+    """Cosine (N, N) between embeddings (N, D)."""
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    return np.asarray(unit @ unit.T, np.float32)
+
+
+def retrieval_figures(likeness: Float32, kinds: Sequence[str], parts: Int64) -> RetrievalFigures:
+    """Rank the images of other parts for each of N; ties go to the earlier.
 
     Args:
+        likeness: (N, N), the row of a query against all.
         parts: (N,) number of the part that each image shows, see `eval.parts`.
 
     Raises:
         DatasetError: no query has another image of its kind.
     """
-    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    order = np.argsort(-(unit @ unit.T), axis=1, kind="stable")
+    order = np.argsort(-likeness, axis=1, kind="stable")
     labels = np.asarray(kinds)
     others = [row[parts[row] != part] for row, part in zip(order, parts, strict=True)]
     return ranking_figures([labels[o] == kind for o, kind in zip(others, labels, strict=True)])

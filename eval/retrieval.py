@@ -1,7 +1,8 @@
-"""How well similarity search finds the same kind: leave one part out over labelled images.
+"""How well similarity search finds the same kind: leave one out over labelled images.
 
-Asked is the library that `build_index` makes of a data set, as `Inspector.similar` asks it. What is
-found of the query's own part does not count, see `eval.parts`.
+Asked is the library that `build_index` makes of a data set, as `Inspector.similar` asks it. Left
+out is the query alone; where several images show one part (`eval.parts`) also, in rows of their
+own, all that show the query's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +21,11 @@ from backbones.images import load_image
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from eval.benchmark import BenchmarkSettings, named_stages, read_mask
+from eval.defect_forms import rival_likenesses
 from eval.parts import parts_of
-from eval.proposals import ProposalFigures, proposal_figures, proposals_table
-from eval.ranking import RetrievalFigures, ranking_figures, retrieval_figures
+from eval.proposals import ProposalFigures, proposal_figures
+from eval.ranking import RetrievalFigures, cosines, ranking_figures, retrieval_figures
+from eval.retrieval_report import Label, LeftOut, RetrievalRow
 from indexer.build import Progress, build_index
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
 from indexer.schema import (
@@ -39,36 +41,12 @@ from indexer.store import open_store, read_matrix
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector
 from search.knn import ExactIndex
-from search.library import By, conditions, neighbors
+from search.library import Neighbor, conditions, neighbors
 from search.scoring import image_score, patch_distances
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
-Label = Literal["normal", "defective"]
 LABELS: tuple[Label, ...] = ("normal", "defective")
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalRow:
-    """Figures of one way to search.
-
-    Attributes:
-        finds: ``type``: the same defect type among the defective images; ``label``: normal images
-            or defective ones, as the query is, among all.
-        by: as of `Inspector.similar`; ``look``: by the embedding of the whole alone.
-        parts: shown by the images searched; fewer than there are images where one part was
-            photographed several times.
-        proposals: how well the type is proposed from what deviates; of that row alone.
-    """
-
-    category: str
-    backbone: str
-    queries: Label
-    finds: Literal["type", "label"]
-    by: By | Literal["look"]
-    parts: int
-    figures: RetrievalFigures
-    proposals: ProposalFigures | None = None
 
 
 def run_retrieval(
@@ -79,7 +57,7 @@ def run_retrieval(
     settings: BenchmarkSettings | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[RetrievalRow]:
-    """Leave one part out over the images of each data set with each backbone.
+    """Leave one out over the images of each data set with each backbone.
 
     A data set without normal images (a folder per defect type) is searched by whole image only. By
     region the query is the box around a defective image's mask; an image without a mask that marks
@@ -100,23 +78,8 @@ def run_retrieval(
             if any(record.split == "train" for record in records):
                 rows += _rows_of_library(records, category, backbone, settings, progress)
             else:
-                rows.append(_row_of_folder(records, category, backbone, progress))
+                rows += _rows_of_folder(records, category, backbone, progress)
     return rows
-
-
-def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
-    """The rows as Markdown, and below them those of the proposals where there are any."""
-    heads = ["data set", "backbone", "queries", "finds", "by", "n", "parts"]
-    heads += ["chance", "P@1", "P@5", "mAP", "nDCG"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in rows:
-        f = row.figures
-        names = [row.category, row.backbone, row.queries, row.finds, row.by]
-        texts = [f"{v:.3f}" for v in (f.chance, f.p_at_1, f.p_at_5, f.mean_ap, f.ndcg)]
-        lines.append([*names, str(f.queries), str(row.parts), *texts])
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    proposed = [(row.category, row.backbone, row.proposals) for row in rows if row.proposals]
-    return table + (f"\n\n{proposals_table(proposed)}" if proposed else "")
 
 
 def _check_types(dataset: Path, records: Sequence[ImageRecord]) -> None:
@@ -126,9 +89,9 @@ def _check_types(dataset: Path, records: Sequence[ImageRecord]) -> None:
         raise DatasetError(f"{dataset} has no two images of one defect type, of different parts.")
 
 
-def _row_of_folder(
+def _rows_of_folder(
     records: Sequence[ImageRecord], category: str, backbone: Backbone, on_progress: Progress
-) -> RetrievalRow:
+) -> list[RetrievalRow]:
     """By whole image over defective images alone."""
     embeddings = []
     for done, found in enumerate(embed_files(backbone, [record.path for record in records]), 1):
@@ -136,11 +99,22 @@ def _row_of_folder(
             raise DatasetError(f"{found.path}: {found.reason}")
         embeddings.append(found.image)
         on_progress("images", done, len(records))
-    parts = parts_of([record.path for record in records])
-    types = [record.defect_type for record in records]
-    figures = retrieval_figures(np.stack(embeddings), types, parts)
-    name, count = backbone.spec.name, len(set(parts.tolist()))
-    return RetrievalRow(category, name, "defective", "type", "whole", count, figures)
+    likeness, types = cosines(np.stack(embeddings)), [record.defect_type for record in records]
+    parts, name = parts_of([record.path for record in records]), backbone.spec.name
+    rows = []
+    for left_out in _ways_to_leave_out(parts):
+        alone = parts if left_out == "part" else np.arange(len(parts))
+        figures = retrieval_figures(likeness, types, alone)
+        count = len(np.unique(parts))
+        rows.append(
+            RetrievalRow(category, name, "defective", "type", "whole", left_out, count, figures)
+        )
+    return rows
+
+
+def _ways_to_leave_out(parts: NDArray[np.int64]) -> tuple[LeftOut, ...]:
+    """The image alone, and where several of (N,) show one part, also the part."""
+    return ("image", "part") if len(np.unique(parts)) < len(parts) else ("image",)
 
 
 def _rows_of_library(
@@ -165,14 +139,13 @@ def _rows_of_library(
         for skipped in build.skipped:
             raise DatasetError(f"{skipped.path}: {skipped.reason}")
         library = _Library(Inspector(store, category, network=backbone))
-        rows = [library.by_type("whole")]
-        if backbone.spec.level == "patch":
-            rows.append(library.by_type("defect"))
-            once = [r for r in records if str(r.path.resolve()) in library.parts]
-            if boxes := [(r, box) for r in once if (box := mask_box(r))]:
-                rows.append(library.by_region(boxes, on_progress))
-            rows += library.by_label(on_progress)
-    return rows
+        if backbone.spec.level == "image":
+            return library.by_type(rivals=False)
+        rows = library.by_type(rivals=True)
+        once = [r for r in records if str(r.path.resolve()) in library.parts]
+        if boxes := [(r, box) for r in once if (box := mask_box(r))]:
+            rows += library.by_region(boxes, on_progress)
+        return rows + library.by_label(on_progress)
 
 
 class _Library:
@@ -182,13 +155,16 @@ class _Library:
         self.inspector = inspector
         self.images = read_images(inspector.store, inspector.entry)
         paths = [image.path for image in self.images.values()]
-        self.parts = dict(zip(paths, parts_of([Path(p) for p in paths]).tolist(), strict=True))
+        parts = parts_of([Path(path) for path in paths])
+        self.parts = dict(zip(paths, parts.tolist(), strict=True))
+        self.left_out = _ways_to_leave_out(parts)
 
     def row(
         self,
         queries: Label,
         finds: Literal["type", "label"],
-        by: By | Literal["look"],
+        by: str,
+        left_out: LeftOut,
         figures: RetrievalFigures,
         proposals: ProposalFigures | None = None,
     ) -> RetrievalRow:
@@ -196,32 +172,54 @@ class _Library:
         parts = len({self.parts[image.path] for image in searched})
         entry = self.inspector.entry
         return RetrievalRow(
-            entry.category, entry.backbone, queries, finds, by, parts, figures, proposals
+            entry.category, entry.backbone, queries, finds, by, left_out, parts, figures, proposals
         )
 
-    def by_type(self, by: Literal["whole", "defect"]) -> RetrievalRow:
-        """Each defective image asked of those of other parts, by the vectors that are kept."""
+    def others(self, hits: Sequence[Neighbor], own: str, left_out: LeftOut) -> list[Neighbor]:
+        """What counts of the hits for a query from the file ``own``."""
+        if left_out == "image":
+            return [hit for hit in hits if hit.path != own]
+        return [hit for hit in hits if self.parts[hit.path] != self.parts[own]]
+
+    def by_type(self, *, rivals: bool) -> list[RetrievalRow]:
+        """Each defective image asked of the others by the vectors that are kept, and by rivals."""
+        whole, images = self._kept(WHOLE)
+        ways = {"whole": (cosines(whole), images)}
+        if rivals:
+            deviates, images = self._kept(DEFECT)
+            ways["defect"] = cosines(deviates), images
+            for by, likeness in rival_likenesses(
+                self.inspector, [Path(image.path) for image in images]
+            ).items():
+                ways[by] = likeness, images
+        rows = []
+        for left_out in self.left_out:
+            for by, (likeness, images) in ways.items():
+                types = [image.defect_type for image in images]
+                parts = np.array([self.parts[image.path] for image in images])
+                alone = parts if left_out == "part" else np.arange(len(images))
+                figures = retrieval_figures(likeness, types, alone)
+                proposals = None
+                if by == "defect" and left_out == self.left_out[-1] and _votes(alone):
+                    proposals = proposal_figures(deviates, types, alone)
+                rows.append(self.row("defective", "type", by, left_out, figures, proposals))
+        return rows
+
+    def _kept(self, name: str) -> tuple[Float32, list[LibraryImage]]:
         entry = self.inspector.entry
         _, vectors, payloads = read_matrix(
             self.inspector.store,
             images_collection(entry.category, entry.backbone),
-            WHOLE if by == "whole" else DEFECT,
+            name,
             where={**visible(entry), "label": "defective"},
         )
-        images = [library_image(payload) for payload in payloads]
-        types = [image.defect_type for image in images]
-        parts = np.array([self.parts[image.path] for image in images])
-        proposals = None
-        if by == "defect" and min(int((parts != part).sum()) for part in parts) >= 2:
-            proposals = proposal_figures(vectors, types, parts)
-        figures = retrieval_figures(vectors, types, parts)
-        return self.row("defective", "type", by, figures, proposals)
+        return vectors, [library_image(payload) for payload in payloads]
 
     def by_region(
         self, boxes: Sequence[tuple[ImageRecord, Box]], on_progress: Progress
-    ) -> RetrievalRow:
-        """Each defect, by the box around its mask, asked of the defective images of other parts."""
-        rankings = []
+    ) -> list[RetrievalRow]:
+        """Each defect, by the box around its mask, asked of the other defective images."""
+        rankings: dict[LeftOut, list[Bool]] = {left_out: [] for left_out in self.left_out}
         for done, (record, box) in enumerate(boxes, 1):
             hits = self.inspector.similar(
                 record.path,
@@ -230,17 +228,21 @@ class _Library:
                 label="defective",
                 top=len(self.images),
             )
-            own = self.parts[str(record.path.resolve())]
-            others = [hit for hit in hits if self.parts[hit.path] != own]
-            rankings.append(np.array([hit.defect_type == record.defect_type for hit in others]))
+            for left_out, found in rankings.items():
+                others = self.others(hits, str(record.path.resolve()), left_out)
+                found.append(np.array([hit.defect_type == record.defect_type for hit in others]))
             on_progress("regions", done, len(boxes))
-        return self.row("defective", "type", "region", ranking_figures(rankings))
+        return [
+            self.row("defective", "type", "region", left_out, ranking_figures(found))
+            for left_out, found in rankings.items()
+        ]
 
     def by_label(self, on_progress: Progress) -> list[RetrievalRow]:
-        """Each image outside the bank asked of those of other parts.
+        """Each image outside the bank asked of the others.
 
-        Its score is that of a new image: the bank is without its part, and the bank's own images
-        are not asked, for they were there when its patches were chosen.
+        Its score is that of a new image: the bank is without it, and without its part where that
+        is left out. The bank's own images are not asked, for they were there when its patches were
+        chosen.
         """
         inspector, bank = self.inspector, self.inspector.bank
         owners = np.array([self.parts[self.images[str(i)].path] for i in bank.image_ids])
@@ -248,31 +250,38 @@ class _Library:
             (image for image in self.images.values() if image.split != "bank"),
             key=lambda image: self.parts[image.path],
         )
-        rankings: dict[tuple[str, str], list[Bool]] = {}
+        rankings: dict[tuple[str, str, LeftOut], list[Bool]] = {}
         done = 0
         for part, group in itertools.groupby(asked, lambda image: self.parts[image.path]):
             images, others = list(group), owners != part
-            if not others.any():  # nothing normal is left to score them by
-                continue
-            index = inspector.index if others.all() else ExactIndex(bank.vectors[others])
+            without_part = None
+            if "part" in self.left_out and others.any():
+                without_part = ExactIndex(bank.vectors[others])
             found = inspector.features([Path(image.path) for image in images])
             for image, features in zip(images, found, strict=True):
                 assert isinstance(features, ImageFeatures)
-                score = image_score(patch_distances(features.patches, index).distances)
-                for by, known in (("look", None), ("whole", score)):
-                    same = self._ranking(image, features.image, known)
-                    rankings.setdefault((image.label, by), []).append(same)
+                scores: dict[LeftOut, float | None] = {"image": image.score}
+                if without_part:
+                    distances = patch_distances(features.patches, without_part).distances
+                    scores["part"] = image_score(distances)
+                for left_out, score in scores.items():
+                    for by, known in (("look", None), ("whole", score)):
+                        same = self._ranking(image, features.image, known, left_out)
+                        rankings.setdefault((image.label, by, left_out), []).append(same)
                 done += 1
                 on_progress("whole images", done, len(asked))
         return [
-            self.row(label, "label", by, ranking_figures(rankings[label, by]))
+            self.row(label, "label", by, left_out, ranking_figures(rankings[label, by, left_out]))
+            for left_out in self.left_out
             for label in LABELS
             for by in ("look", "whole")
-            if (label, by) in rankings
+            if (label, by, left_out) in rankings
         ]
 
-    def _ranking(self, image: LibraryImage, embedding: Float32, score: float | None) -> Bool:
-        """Whether each image of another part, nearest first, has the label of the query."""
+    def _ranking(
+        self, image: LibraryImage, embedding: Float32, score: float | None, left_out: LeftOut
+    ) -> Bool:
+        """Whether each image that is not left out, nearest first, has the label of the query."""
         hits = neighbors(
             self.inspector.store,
             self.inspector.entry,
@@ -282,8 +291,13 @@ class _Library:
             where=conditions(without=image.sha256, where={}),
             score=score,
         )
-        own = self.parts[image.path]
-        return np.array([h.label == image.label for h in hits if self.parts[h.path] != own])
+        others = self.others(hits, image.path, left_out)
+        return np.array([hit.label == image.label for hit in others])
+
+
+def _votes(parts: NDArray[np.int64]) -> bool:
+    """Whether at least two defects are left to vote, whichever of the parts is left out."""
+    return min(int((parts != part).sum()) for part in parts) >= 2
 
 
 def mask_box(record: ImageRecord) -> Box | None:

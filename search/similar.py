@@ -20,22 +20,29 @@ Float32 = NDArray[np.float32]
 def defect_embedding(patches: Float32, nearest: Float32, distances: Float32) -> Float32:
     """Mean residual of the deviating patches, (D,) float32 of length 1.
 
-    Each patch counts by how far its distance stands above the middle between the image's median
-    and its largest distance, the level at which `worst_region` draws its box.
+    Each patch counts as `standing_out` says.
 
     Args:
         patches: (H, W, D) of the image.
         nearest: (H, W, D), of each patch the nearest normal one.
         distances: (H, W) between the two.
     """
-    middle = (float(np.median(distances)) + float(distances.max())) / 2
-    weights = np.maximum(distances - middle, 0).ravel()
-    if not weights.any():  # all patches are equally far: none stands out
-        weights = np.ones_like(weights)
     residuals = (patches - nearest).reshape(-1, patches.shape[-1])
-    embedding = weights @ residuals
+    embedding = standing_out(distances).ravel() @ residuals
     length = float(np.linalg.norm(embedding))
     return np.asarray(embedding / max(length, 1e-12), dtype=np.float32)
+
+
+def standing_out(distances: Float32) -> Float32:
+    """How much each patch counts (H, W), by its distance (H, W) to the nearest normal one.
+
+    As far as that stands above the middle between the image's median and its largest distance, the
+    level at which `worst_region` draws its box.
+    """
+    middle = (float(np.median(distances)) + float(distances.max())) / 2
+    weights = np.maximum(distances - middle, 0)
+    # if all patches are equally far, none stands out
+    return weights if weights.any() else np.ones_like(weights)
 
 
 MOST_CELLS, LEAST_CELLS, SHARE_OF_CELLS = 128, 8, 0.05

@@ -59,8 +59,8 @@ def benchmark(
 
     With --retrieval, find for each defective image those of its type (as a whole, by what deviates,
     and by the box around its mask if it has one), and as a whole those of the label that a normal
-    or defective image has; leave out what shows the same part, and write retrieval.md. The store in
-    use is not touched.
+    or defective image has; leave the image out, and if names tell that several show one part, also
+    these; and write retrieval.md. The store in use is not touched.
     """
     from eval.benchmark import BenchmarkSettings, run_benchmark
     from eval.report import write_report
@@ -197,7 +197,8 @@ def _retrieval(
     out: Path,
     settings: BenchmarkSettings,
 ) -> None:
-    from eval.retrieval import retrieval_table, run_retrieval
+    from eval.retrieval import run_retrieval
+    from eval.retrieval_report import retrieval_table
     from ui.console import progress_bars, say
 
     with progress_bars() as on_progress:

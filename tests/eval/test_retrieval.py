@@ -17,8 +17,9 @@ from backbones.base import Backbone
 from backbones.preprocess import Box
 from eval import benchmark, retrieval
 from eval.benchmark import BenchmarkSettings
-from eval.ranking import retrieval_figures
-from eval.retrieval import mask_box, retrieval_table, run_retrieval
+from eval.ranking import cosines, retrieval_figures
+from eval.retrieval import mask_box, run_retrieval
+from eval.retrieval_report import retrieval_table
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.schema import CatalogEntry, LibraryImage, read_images
 from indexer.store import VectorStore
@@ -45,7 +46,7 @@ def test_figures_are_those_of_scikit_learn_query_by_query(
             aps.append(average_precision_score(truth, scores))
             gains.append(ndcg_score(truth[None].astype(int), scores[None]))
             first.append(bool(truth[int(np.argmax(scores))]))
-    figures = retrieval_figures(embeddings, kinds, np.arange(count))
+    figures = retrieval_figures(cosines(embeddings), kinds, np.arange(count))
     assert figures.queries == len(aps)
     assert math.isclose(figures.mean_ap, np.mean(aps), rel_tol=1e-5)
     assert math.isclose(figures.ndcg, np.mean(gains), rel_tol=1e-5)
@@ -55,30 +56,30 @@ def test_figures_are_those_of_scikit_learn_query_by_query(
 def test_perfect_and_hopeless_search_have_their_figures() -> None:
     corners = np.repeat(np.eye(2, dtype=np.float32), 6, axis=0)
     alone = np.arange(12)
-    perfect = retrieval_figures(corners, ["a"] * 6 + ["b"] * 6, alone)
+    perfect = retrieval_figures(cosines(corners), ["a"] * 6 + ["b"] * 6, alone)
     assert (perfect.p_at_1, perfect.p_at_5, perfect.mean_ap, perfect.ndcg) == (1, 1, 1, 1)
     assert perfect.chance == pytest.approx(5 / 11)
-    mixed = retrieval_figures(corners, ["a", "b", "c", "d", "e", "f"] * 2, alone)
+    mixed = retrieval_figures(cosines(corners), ["a", "b", "c", "d", "e", "f"] * 2, alone)
     assert mixed.p_at_5 == 0
 
 
 def test_queries_need_another_image_of_their_kind() -> None:
     embeddings, alone = np.eye(4, dtype=np.float32), np.arange(4)
-    assert retrieval_figures(embeddings, ["a", "a", "b", "c"], alone).queries == 2
+    assert retrieval_figures(cosines(embeddings), ["a", "a", "b", "c"], alone).queries == 2
     with pytest.raises(DatasetError, match="no query has another image of its kind"):
-        retrieval_figures(embeddings, ["a", "b", "c", "d"], alone)
+        retrieval_figures(cosines(embeddings), ["a", "b", "c", "d"], alone)
 
 
 def test_what_is_found_of_the_part_itself_does_not_count() -> None:
     """Each part lies at a place of its own, whatever its defect: seen again, it is found again."""
     places = np.repeat(np.eye(4, dtype=np.float32), 3, axis=0)
     kinds, parts = ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3, np.repeat(np.arange(4), 3)
-    assert retrieval_figures(places, kinds, np.arange(12)).p_at_1 == 1
-    left_out = retrieval_figures(places, kinds, parts)
+    assert retrieval_figures(cosines(places), kinds, np.arange(12)).p_at_1 == 1
+    left_out = retrieval_figures(cosines(places), kinds, parts)
     assert left_out.p_at_1 == 0.25  # all others are equally far: the earliest comes first
     assert left_out.chance == pytest.approx(3 / 9)
     with pytest.raises(DatasetError, match="of different parts"):
-        retrieval_figures(places, kinds, np.zeros(12, np.int64))
+        retrieval_figures(cosines(places), kinds, np.zeros(12, np.int64))
 
 
 @pytest.fixture
@@ -89,9 +90,14 @@ def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("own_network")
 def test_data_set_is_searched_by_whole_image_by_defect_and_by_region(dataset: Path) -> None:
     rows = run_retrieval([dataset], ["compact"], settings=BenchmarkSettings(coreset=0.02))
+    assert {row.left_out for row in rows} == {"image"}
     assert [(row.queries, row.finds, row.by, row.figures.queries, row.parts) for row in rows] == [
         ("defective", "type", "whole", 6, 6),
         ("defective", "type", "defect", 6, 6),
+        ("defective", "type", "patches", 6, 6),
+        ("defective", "type", "residual", 6, 6),
+        ("defective", "type", "regions", 6, 6),
+        ("defective", "type", "crop", 6, 6),
         ("defective", "type", "region", 6, 6),
         ("normal", "label", "look", 7, 26),
         ("normal", "label", "whole", 7, 26),
@@ -99,9 +105,9 @@ def test_data_set_is_searched_by_whole_image_by_defect_and_by_region(dataset: Pa
         ("defective", "label", "whole", 6, 26),
     ]
     table = retrieval_table(rows).splitlines()
-    assert len(table) == 9 + 1 + 3
+    assert len(table) == 13 + 1 + 3
     assert table[-1].startswith("| grid | compact | 6 | ")
-    assert table[3].startswith("| grid | compact | defective | type | defect | 6 | 6 | ")
+    assert table[3].startswith("| grid | compact | defective | type | defect | image | 6 | 6 | ")
 
 
 @pytest.mark.usefixtures("own_network")
@@ -128,12 +134,14 @@ def test_whole_image_is_asked_for_as_if_its_part_had_never_been_seen(
 
     monkeypatch.setattr(retrieval, "neighbors", noted)
     rows = run_retrieval([tmp_path], ["compact"], settings=BenchmarkSettings(coreset=0.02))
-    whole = next(row for row in rows if (row.queries, row.by) == ("normal", "whole"))
-    assert whole.parts == 16 + 4
+    wholes = [row for row in rows if (row.queries, row.by) == ("normal", "whole")]
+    assert [(row.left_out, row.parts) for row in wholes] == [("image", 20), ("part", 20)]
     scores = [(new, image.score) for image, new in asked if image.label == "normal" and new]
-    assert len(scores) == whole.figures.queries == 8 + 3
-    assert all(kept is not None and new >= kept - 1e-4 for new, kept in scores)
-    assert sum(kept is not None and new > 1.05 * kept for new, kept in scores) > 4
+    without_image, without_part = scores[0::2], scores[1::2]
+    assert len(without_part) == wholes[1].figures.queries == 8 + 3
+    assert all(new == kept for new, kept in without_image)
+    assert all(kept is not None and new >= kept - 1e-4 for new, kept in without_part)
+    assert sum(kept is not None and new > 1.05 * kept for new, kept in without_part) > 4
 
 
 def test_box_of_a_mask_holds_all_it_marks_and_no_more(tmp_path: Path) -> None:
