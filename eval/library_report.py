@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eval.scaling_report import markdown_table
-from eval.speed_library import TOP, LibraryScale
+from eval.speed_library import ALIKE, TOP, LibraryScale
 
 
 def library_page(scale: LibraryScale, title: str, command: str, load: str) -> str:
@@ -60,7 +60,8 @@ def library_page(scale: LibraryScale, title: str, command: str, load: str) -> st
         asked,
         "The queries are further draws. Every one also asks for the current revision and leaves "
         "out its own file, as `vecspect similar` does; recall is against the exact answer of the "
-        "same store.",
+        f"same store. {ALIKE.capitalize()}: what `vecspect similar` does when no label or type is "
+        "asked for, of those draws that have a score.",
         load,
     ]
     return "\n\n".join(parts) + "\n"

@@ -32,16 +32,19 @@ from indexer.schema import (
     find_entry,
     images_collection,
     index_fields,
+    library_image,
     similar_images,
     write_entry,
 )
 from indexer.store import Hit, PayloadIndex, Point, Vector, VectorStore, Where, open_store
 from search.calibration import ConformalCalibrator
-from search.library import conditions
+from search.library import conditions, neighbors
 
 CATEGORY = "library"
 IMAGES, QUERIES, TOP = 100_000, 200, 10
 FILTERS = ("none", "label", "label, type", "label, type, line")
+ALIKE = "deviates alike"
+"""The question of `similar` by whole image when no label or type is asked for."""
 
 _INT8 = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=edge.Memory.Pinned)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -64,7 +67,7 @@ class QueryCost:
 
     Attributes:
         vector: ``whole`` or ``defect``. where: the filter beside the revision and the query's own
-            file. method: ``exact`` or ``HNSW``. count: of queries.
+            file, or `ALIKE`. method: ``exact`` or ``HNSW``. count: of queries.
         p50_ms, p95_ms: of a query. recall: share of the exact answer that was found.
     """
 
@@ -164,9 +167,10 @@ def _learn(
 
 def _kinds(point: Point) -> list[tuple[str, str]]:
     """The vectors and filters that a query is asked with."""
+    scored = [] if point.payload["score"] is None else [(WHOLE, ALIKE)]
     if DEFECT not in point.vectors:
-        return [(WHOLE, "none"), (WHOLE, "label")]
-    return [(vector, where) for vector in (WHOLE, DEFECT) for where in FILTERS]
+        return [*scored, (WHOLE, "none"), (WHOLE, "label")]
+    return [*scored, *itertools.product((WHOLE, DEFECT), FILTERS)]
 
 
 def _measure(
@@ -288,10 +292,24 @@ def _ask(
         )
         vector = query.point.vectors[query.vector]
         began = time.perf_counter()
-        hits = similar_images(
-            store, entry, vector, top=TOP, where=wanted, using=query.vector, exact=exact
-        )
-        answers.append(((time.perf_counter() - began) * 1e3, {hit.id for hit in hits}))
+        if query.where == ALIKE:
+            found = neighbors(
+                store,
+                entry,
+                vector,
+                by="whole",
+                top=TOP,
+                where=wanted,
+                score=library_image(payload).score,
+                exact=exact,
+            )
+            ids = {neighbor.image_id for neighbor in found}
+        else:
+            hits = similar_images(
+                store, entry, vector, top=TOP, where=wanted, using=query.vector, exact=exact
+            )
+            ids = {hit.id for hit in hits}
+        answers.append(((time.perf_counter() - began) * 1e3, ids))
     return answers
 
 
@@ -299,7 +317,7 @@ def _summaries(
     asked: Sequence[_Query], answers: Mapping[str, Sequence[tuple[float, set[str]]]]
 ) -> Iterator[QueryCost]:
     truth = [ids for _, ids in answers["exact"]]
-    for vector, where in itertools.product((WHOLE, DEFECT), FILTERS):
+    for vector, where in itertools.product((WHOLE, DEFECT), (*FILTERS, ALIKE)):
         rows = [i for i, q in enumerate(asked) if (q.vector, q.where) == (vector, where)]
         if not rows:
             continue

@@ -96,6 +96,7 @@ def neighbors(
     where: Where,
     score: float | None = None,
     across_categories: bool = False,
+    exact: bool = False,
 ) -> list[Neighbor]:
     """The library images nearest to ``embedding`` (D,), nearest first.
 
@@ -105,6 +106,7 @@ def neighbors(
         score: of the query; those that deviate as it does come first, see `deviating_alike`, and
             only if they are fewer than ``top`` the others. None compares embeddings alone.
         across_categories: also search the categories learnt with the same network.
+        exact: do not let a graph find them, see `similar_images`.
 
     Raises:
         CategoryError: by defect, and a library keeps nothing to compare.
@@ -119,7 +121,7 @@ def neighbors(
             check_defects_kept(store, each)
         asked_for = read_whitening(store, each).whiten(embedding) if by == "defect" else embedding
         search = functools.partial(
-            similar_images, store, each, asked_for, top=top, using=_VECTOR[by], exact=False
+            similar_images, store, each, asked_for, top=top, using=_VECTOR[by], exact=exact
         )
         calibration = Calibration.from_payload(each.calibration)
         alike = [] if score is None else deviating_alike(score, asked, calibration)

@@ -55,7 +55,8 @@ def test_every_variant_is_measured_and_full_vectors_miss_nothing(
     assert {query.method for query in plain.queries} == {"HNSW", "exact"}
     assert len({query.method for query in quantised.queries}) == 3
     assert all(query.recall == 1 for query in plain.queries)
-    assert {query.where for query in plain.queries} == set(speed_library.FILTERS)
+    wheres = {query.where for query in plain.queries}
+    assert wheres == {*speed_library.FILTERS, speed_library.ALIKE}
     assert plain.peak_mib >= plain.started_mib > 10
     page = library_page(found, "grid, compact", "vecspect speed grid --only library", "quiet")
     assert page.count("| f32 (the default) |") == 1 + len(plain.queries)
