@@ -31,8 +31,8 @@ from eval.results import (
     summarise,
 )
 from indexer.build import BuildReport, Progress, build_index
+from indexer.category import with_channels
 from indexer.dataset import DatasetError, ImageRecord, normal_images, read_dataset
-from indexer.schema import with_channels
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector

@@ -18,8 +18,8 @@ from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped
 from eval.parts import parts_of
 from indexer.build import Progress, build_index
+from indexer.category import read_images
 from indexer.dataset import ImageRecord
-from indexer.schema import read_images
 from indexer.store import open_store
 from search.calibration import ConformalCalibrator, calibrate
 from search.inspector import Inspector

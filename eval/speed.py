@@ -22,8 +22,9 @@ from eval.metrics import image_auroc
 from eval.speed_learning import CATEGORY, Job, Learned, learn_alone
 from eval.timings import Timing, alternate, item_name
 from indexer.build import Progress
+from indexer.catalog import find_entry
+from indexer.category import read_bank
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
-from indexer.schema import find_entry, read_bank
 from indexer.store import open_store
 from search.anomaly_map import anomaly_map
 from search.inspector import Inspector

@@ -20,22 +20,12 @@ from backbones.base import Backbone
 from eval.drawn_library import draw
 from eval.speed_learning import peak_mib
 from indexer.build import Progress, build_index
+from indexer.catalog import find_entry, write_entry
+from indexer.category import create_collections, index_fields, similar_images
 from indexer.dataset import read_dataset
 from indexer.edge_folder import DISTANCES, MARKER, create_indexes
 from indexer.edge_store import EdgeStore
-from indexer.schema import (
-    DEFECT,
-    USER,
-    WHOLE,
-    CatalogEntry,
-    create_collections,
-    find_entry,
-    images_collection,
-    index_fields,
-    library_image,
-    similar_images,
-    write_entry,
-)
+from indexer.schema import DEFECT, USER, WHOLE, CatalogEntry, images_collection, library_image
 from indexer.store import Hit, PayloadIndex, Point, Vector, VectorStore, Where, open_store
 from search.calibration import ConformalCalibrator
 from search.library import conditions, neighbors

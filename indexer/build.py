@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from indexer.calibrator import Calibrator
+from indexer.catalog import read_catalog
+from indexer.category import create_collections, with_channels
 from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.deviating import keep_deviating
@@ -32,14 +34,11 @@ from indexer.schema import (
     bank_collection,
     check_category,
     collections_of,
-    create_collections,
     image_id,
     image_point,
     images_collection,
     patch_point,
     patches_collection,
-    read_catalog,
-    with_channels,
 )
 from indexer.short_forms import AXES, ShortForms, keep_short, keep_short_forms
 from indexer.store import VectorStore

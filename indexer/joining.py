@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibrator import Calibrator
+from indexer.category import read_bank
 from indexer.counts import PASSED_OVER, counted, tallied
 from indexer.growth import Growth
 from indexer.kept import keep
 from indexer.remeasure import measure_growth
-from indexer.schema import CatalogEntry, LibraryImage, bank_collection, patch_point, read_bank
+from indexer.schema import CatalogEntry, LibraryImage, bank_collection, patch_point
 from indexer.short_forms import keep_short, read_short_forms
 from indexer.store import VectorStore
 

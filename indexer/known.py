@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibrator import Calibrator
+from indexer.category import read_defect_patches
 from indexer.kept import read_kept
-from indexer.schema import CatalogEntry, read_defect_patches
+from indexer.schema import CatalogEntry
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]

@@ -27,6 +27,8 @@ from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.build import Progress
 from indexer.calibrator import Calibrator
+from indexer.catalog import read_history
+from indexer.category import check_defects_kept, read_bank, read_images, with_channels
 from indexer.counts import PICKED_OUT, counted, tallied
 from indexer.deviating import end_deviating, keep_deviating
 from indexer.joining import JoiningPatches, calibrates
@@ -42,15 +44,10 @@ from indexer.schema import (
     LibraryImage,
     MemoryBank,
     bank_collection,
-    check_defects_kept,
     image_id,
     image_point,
     images_collection,
     patches_collection,
-    read_bank,
-    read_history,
-    read_images,
-    with_channels,
 )
 from indexer.store import VectorStore
 

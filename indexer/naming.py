@@ -15,20 +15,13 @@ from backbones.errors import ImageError
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.category import check_defects_kept, index_fields, read_bank, with_channels
 from indexer.counts import counted
 from indexer.deviating import keep_deviating
 from indexer.known import with_known_scores
 from indexer.living import Change, following, known_images
 from indexer.revise import commit, rewrite_image, undo_interrupted
-from indexer.schema import (
-    CatalogEntry,
-    CategoryError,
-    LibraryImage,
-    check_defects_kept,
-    index_fields,
-    read_bank,
-    with_channels,
-)
+from indexer.schema import CatalogEntry, CategoryError, LibraryImage
 from indexer.store import VectorStore
 
 _Deviation = tuple[float, NDArray[np.float32] | None]

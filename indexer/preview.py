@@ -12,18 +12,14 @@ from numpy.typing import NDArray
 from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
+from indexer.category import read_defect_patches
 from indexer.growth import Growth
 from indexer.joining import calibrates
 from indexer.kept import Kind, as_kept, read_kept
 from indexer.known import known_scores
 from indexer.plan import roles_of_joining
-from indexer.remeasure import (
-    MEASURED,
-    calibration_of,
-    distances_to_others,
-    lowered_distances,
-)
-from indexer.schema import CatalogEntry, MemoryBank, read_defect_patches
+from indexer.remeasure import MEASURED, calibration_of, distances_to_others, lowered_distances
+from indexer.schema import CatalogEntry, MemoryBank
 from indexer.store import VectorStore
 
 Float32 = NDArray[np.float32]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
 from indexer.calibrator import Calibrator
+from indexer.category import read_bank
 from indexer.growth import Growth
 from indexer.kept import Kind, keep, read_kept
 from indexer.known import with_known_scores
@@ -24,7 +25,6 @@ from indexer.schema import (
     images_collection,
     library_image,
     patches_collection,
-    read_bank,
     visible,
 )
 from indexer.short_forms import images_in_reach

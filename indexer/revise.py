@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.catalog import write_entry, write_history
+from indexer.category import create_kept
 from indexer.schema import (
     DEFECT,
     FOREVER,
@@ -20,13 +22,10 @@ from indexer.schema import (
     LibraryImage,
     collections_of,
     copied_id,
-    create_kept,
     image_point,
     images_collection,
     patches_collection,
     visible,
-    write_entry,
-    write_history,
 )
 from indexer.store import Point, Range, VectorStore, Where
 

@@ -1,4 +1,4 @@
-"""What lies where in Qdrant: collections, payload fields, ids and the catalog.
+"""What lies where in Qdrant: collections, payload fields and ids.
 
 The only module that knows the names. One catalog point per (category, backbone) carries the
 revision that readers use; every other point carries the revisions it belongs to: from ``since`` on
@@ -9,34 +9,21 @@ never a mixture, even if the writer is killed; and it writes what changes, not t
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.base import Backbone, BackboneSpec, ChannelNormalised, Precision
-from backbones.card import spec_from_dict, spec_to_dict
+from backbones.base import BackboneSpec, Precision
 from backbones.errors import VecspectError
-from indexer.store import (
-    Hit,
-    PayloadIndex,
-    Point,
-    Range,
-    VectorParams,
-    VectorStore,
-    Where,
-    read_matrix,
-)
+from indexer.store import PayloadIndex, Point, Range
 
 Float32 = NDArray[np.float32]
-
 Layout = Literal["holdout", "leave-one-out"]
-
 CATALOG = "catalog"
 FOREVER = 2**31 - 1
 """``until`` of a point that no revision has ended."""
@@ -45,7 +32,7 @@ DEFECT_PATCHES = "defect_patches"
 """Among the counts of every patch-level category that keeps patches of its defective images."""
 USER = "user_"
 """Before the name of a user field in a payload: no such field can hide one of vecspect's."""
-_LIFE: dict[str, PayloadIndex] = {"since": "integer", "until": "integer"}
+LIFE_INDEXES: dict[str, PayloadIndex] = {"since": "integer", "until": "integer"}
 LIBRARY_INDEXES: dict[str, PayloadIndex] = {
     "image_id": "keyword",
     "sha256": "keyword",
@@ -54,7 +41,7 @@ LIBRARY_INDEXES: dict[str, PayloadIndex] = {
     "split": "keyword",
     "score": "float",
     "added_at": "datetime",
-    **_LIFE,
+    **LIFE_INDEXES,
 }
 """Every field of the image library that can be filtered; for the users' own see `index_fields`."""
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
@@ -264,248 +251,9 @@ def library_image(payload: Mapping[str, Any]) -> LibraryImage:
     return LibraryImage(**known, fields=fields)
 
 
-def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
-    """Make the collections of a category where they are missing."""
-    create_catalog(store)
-    names, dim = (entry.category, entry.backbone), entry.spec.dim
-    if entry.spec.level == "patch":
-        for patches in (bank_collection(*names), defects_collection(*names)):
-            store.create_collection(
-                patches,
-                {PATCH: VectorParams(dim, "euclid", indexed=False)},
-                {"image_id": "keyword", **_LIFE},
-            )
-    create_kept(store, entry)
-    store.create_collection(history_collection(*names), {}, _LIFE)
-    library = images_collection(*names)
-    vectors = {WHOLE: VectorParams(dim, "cosine", indexed=True)}
-    if entry.spec.level == "patch":
-        vectors[DEFECT] = VectorParams(dim, "cosine", indexed=True)
-        if library in store.collections():
-            check_defects_kept(store, entry)
-    store.create_collection(library, vectors, LIBRARY_INDEXES)
-
-
-def create_kept(store: VectorStore, entry: CatalogEntry) -> None:
-    """Make the collection of `indexer.kept` where it is missing.
-
-    Image-level categories have one since they keep how their calibration images look.
-    """
-    name = patches_collection(entry.category, entry.backbone)
-    store.create_collection(name, {}, {"image_id": "keyword", "kind": "keyword", **_LIFE})
-
-
-def check_defects_kept(store: VectorStore, entry: CatalogEntry) -> None:
-    """CategoryError unless the library keeps what deviates in its defective images."""
-    _check_searched_by(entry, "defect")
-    if DEFECT not in store.vector_params(images_collection(entry.category, entry.backbone)):
-        raise CategoryError(
-            f"the library of '{entry.category}' was written before vecspect kept what deviates in "
-            "its defective images. Learn it again in a new store: vecspect index DATASET "
-            f"--category {entry.category} --store NEW"
-        )
-
-
-def check_defect_patches_kept(entry: CatalogEntry) -> None:
-    """CategoryError unless the library keeps patches of its defective images."""
-    _check_searched_by(entry, "region")
-    if DEFECT_PATCHES not in entry.counts:
-        raise CategoryError(
-            f"the library of '{entry.category}' was written before vecspect kept the patches of "
-            "its defective images. Learn it again: vecspect index DATASET "
-            f"--category {entry.category}"
-        )
-
-
-def _check_searched_by(entry: CatalogEntry, by: str) -> None:
-    if entry.spec.level == "image":
-        raise CategoryError(
-            f"'{entry.backbone}' gives one embedding an image, so '{entry.category}' cannot be "
-            f"searched by {by}. Search by whole image, or learn it with a patch network."
-        )
-
-
-def index_fields(store: VectorStore, entry: CatalogEntry, names: Iterable[str]) -> None:
-    """Let the library be filtered by these user fields too without reading every point.
-
-    A library written before others could be filtered gets their indexes as well.
-    """
-    library = images_collection(entry.category, entry.backbone)
-    indexes = LIBRARY_INDEXES | {USER + name: "keyword" for name in names}
-    store.create_collection(library, store.vector_params(library), indexes)
-
-
-def create_catalog(store: VectorStore) -> None:
-    """Make the catalog where it is missing; its points carry no vector."""
-    store.create_collection(
-        CATALOG,
-        {},
-        {"category": "keyword", "backbone": "keyword", "revision": "integer"},
-    )
-
-
-def write_entry(store: VectorStore, entry: CatalogEntry) -> None:
-    """Commit: readers see this entry from now on, durably."""
-    point = Point(_uuid(entry.category, entry.backbone), {}, _entry_payload(entry))
-    store.upsert(CATALOG, [point])
-    store.flush(CATALOG)
-
-
-def write_history(store: VectorStore, entry: CatalogEntry) -> None:
-    """Note the entry of a revision about to be committed."""
-    point = Point(
-        _uuid(entry.category, entry.backbone, entry.revision),
-        {},
-        _entry_payload(entry) | lifetime(entry),
-    )
-    store.upsert(history_collection(entry.category, entry.backbone), [point])
-
-
-def read_history(store: VectorStore, entry: CatalogEntry) -> list[CatalogEntry]:
-    """The entries of every revision from ``origin`` to this one, oldest first."""
-    points = store.scroll(history_collection(entry.category, entry.backbone), where=visible(entry))
-    return sorted((_entry(point.payload) for point in points), key=lambda found: found.revision)
-
-
-def is_current(store: VectorStore, entry: CatalogEntry) -> bool:
-    """Whether readers are still to use this entry's revision; a tenth of a millisecond."""
-    wanted: Where = {
-        "category": entry.category,
-        "backbone": entry.backbone,
-        "revision": entry.revision,
-    }
-    return store.count(CATALOG, wanted) == 1
-
-
-def read_catalog(store: VectorStore) -> list[CatalogEntry]:
-    """Every learnt category, by category and backbone."""
-    if CATALOG not in store.collections():
-        return []
-    entries = [_entry(point.payload) for point in store.scroll(CATALOG)]
-    return sorted(entries, key=lambda entry: (entry.category, entry.backbone))
-
-
-def find_entry(store: VectorStore, category: str, backbone: str | None = None) -> CatalogEntry:
-    """The entry of a category; CategoryError if there is none, or several and no ``backbone``."""
-    entries = read_catalog(store)
-    of_category = [e for e in entries if e.category == category]
-    if not of_category:
-        known = ", ".join(sorted({e.category for e in entries})) or "none yet"
-        raise CategoryError(
-            f"no category '{category}' in {store.location} (known: {known}). "
-            f"Learn it: vecspect index DATASET --category {category}"
-        )
-    # timm:NAME stands for timm:NAME:layers
-    chosen = [
-        e for e in of_category if backbone in (None, e.backbone, e.backbone.rpartition(":")[0])
-    ]
-    if len(chosen) == 1:
-        return chosen[0]
-    indexed = ", ".join(e.backbone for e in of_category)
-    raise CategoryError(
-        f"category '{category}' is indexed with {indexed}: choose one with --backbone"
-        + (f", not '{backbone}'." if backbone else ".")
-    )
-
-
-def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
-    """The memory bank of the entry's revision, in the order of the points' ids.
-
-    Without a patch of an image-level backbone, whose bank is images of the library.
-    """
-    if entry.spec.level == "image":
-        nothing = np.zeros((0, entry.spec.dim), np.float32)
-        return MemoryBank(nothing, np.zeros(0, np.str_), np.zeros((0, 2), np.int32))
-    return _read_patches(store, entry, bank_collection(entry.category, entry.backbone))
-
-
-def read_defect_patches(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
-    """The deviating patches of the revision's defective images, in the order of the points' ids.
-
-    Raises:
-        CategoryError: the library keeps none.
-    """
-    check_defect_patches_kept(entry)
-    return _read_patches(store, entry, defects_collection(entry.category, entry.backbone))
-
-
-def _read_patches(store: VectorStore, entry: CatalogEntry, collection: str) -> MemoryBank:
-    _, vectors, payloads = read_matrix(store, collection, PATCH, where=visible(entry))
-    return MemoryBank(
-        vectors=vectors,
-        image_ids=np.array([p["image_id"] for p in payloads], dtype=np.str_),
-        cells=np.array([(p["row"], p["col"]) for p in payloads], dtype=np.int32).reshape(-1, 2),
-    )
-
-
-def read_images(
-    store: VectorStore, entry: CatalogEntry, where: Where | None = None
-) -> dict[str, LibraryImage]:
-    """The image library of the entry's revision, by image id; all of it, or what matches."""
-    points = store.scroll(
-        images_collection(entry.category, entry.backbone), {**visible(entry), **(where or {})}
-    )
-    images = (library_image(point.payload) for point in points)
-    return {image.image_id: image for image in images}
-
-
-def similar_images(
-    store: VectorStore,
-    entry: CatalogEntry,
-    embedding: Float32,
-    *,
-    top: int,
-    where: Mapping[str, Any],
-    using: str = WHOLE,
-    exact: bool,
-) -> list[Hit]:
-    """Library images nearest to ``embedding`` (E,) by cosine, of the entry's revision.
-
-    Without ``exact`` a large library is searched by its HNSW graph: at 100,000 images it finds
-    the same ones in a tenth of the time (eval/results/library.md).
-    """
-    if using == DEFECT:  # no other image has one, and passing over them is slow
-        where = {"label": "defective", **where}
-    return store.query(
-        images_collection(entry.category, entry.backbone),
-        embedding,
-        using=using,
-        top=top,
-        where={**visible(entry), **where},
-        exact=exact,
-    )
-
-
-def _entry_payload(entry: CatalogEntry) -> dict[str, Any]:
-    # text: the embedded engine rounds the last bit of a double, and the fingerprint needs it
-    return {name: getattr(entry, name) for name in CatalogEntry.__slots__} | {
-        "spec": json.dumps(spec_to_dict(entry.spec))
-    }
-
-
-def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
-    if missing := [name for name in CatalogEntry.__slots__ if name not in payload]:
-        raise CategoryError(
-            f"the catalog was written by another version of vecspect (it lacks '{missing[0]}'). "
-            "Name a new store with --store and index again."
-        )
-    values = {name: payload[name] for name in CatalogEntry.__slots__}
-    values["spec"] = spec_from_dict(json.loads(values["spec"]))
-    values["radius"] = float(np.float32(values["radius"]))
-    return CatalogEntry(**values)
-
-
-def _as_part(backbone: str) -> str:
-    """A backbone's name as part of a collection's, where only letters, digits, ., _, - may be."""
-    return backbone.replace(":", ".").replace(",", "_")
-
-
-def with_channels(backbone: Backbone, entry: CatalogEntry) -> Backbone:
-    """``backbone`` as the category uses it: with the channels normalised, if it does so."""
-    if not entry.channels:
-        return backbone
-    mean, std = (np.array(entry.channels[name], np.float32) for name in ("mean", "std"))
-    return ChannelNormalised(backbone, mean, std)
+def catalog_id(entry: CatalogEntry) -> str:
+    """Id of a category's one point in the catalog."""
+    return _uuid(entry.category, entry.backbone)
 
 
 def point_id(entry: CatalogEntry, *parts: object) -> str:
@@ -525,3 +273,8 @@ def copied_id(original: str, revision: int) -> str:
 
 def _uuid(*parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in parts)))
+
+
+def _as_part(backbone: str) -> str:
+    """A backbone's name as part of a collection's, where only letters, digits, ., _, - may be."""
+    return backbone.replace(":", ".").replace(",", "_")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from backbones.base import Backbone
 from indexer.build import Progress, build_index
+from indexer.category import read_images
 from indexer.dataset import ImageRecord
 from indexer.kept import read_kept
-from indexer.schema import CatalogEntry, CategoryError, read_images
+from indexer.schema import CatalogEntry, CategoryError
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.scoring import image_score

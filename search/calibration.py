@@ -30,22 +30,18 @@ from numpy.typing import NDArray
 from backbones.base import BackboneSpec
 from backbones.errors import VecspectError
 from backbones.pipeline import ImageFeatures
+from indexer.category import check_defect_patches_kept
 from indexer.known import with_known_scores
 from indexer.living import check_patches
 from indexer.revise import commit, undo_interrupted
-from indexer.schema import CatalogEntry, Layout, MemoryBank, check_defect_patches_kept
+from indexer.schema import CatalogEntry, Layout, MemoryBank
 from indexer.store import VectorStore
 from indexer.whitening import read_whitening
 from search.anomaly_map import anomaly_map
 from search.crossconformal import leave_one_out_distances
 from search.knn import ExactIndex
 from search.known_defects import known_defect_score
-from search.scoring import (
-    image_score,
-    nearest_normal_images,
-    neighbors_score,
-    patch_distances,
-)
+from search.scoring import image_score, nearest_normal_images, neighbors_score, patch_distances
 from search.similar import deviating_cells, deviation
 
 Float32 = NDArray[np.float32]

@@ -182,7 +182,7 @@ def _read_window(store: VectorStore, entry: CatalogEntry) -> list[Mapping[str, A
 
 
 def _read_looks(store: VectorStore, entry: CatalogEntry) -> NDArray[np.float32]:
-    """(n, 2) of the calibration images; n is 0 where none are kept, see `schema.create_kept`."""
+    """(n, 2) of the calibration images; n is 0 where none are kept, see `create_kept`."""
     if patches_collection(entry.category, entry.backbone) not in store.collections():
         return np.zeros((0, 2), np.float32)
     return np.array([look for _, look in read_kept(store, entry, "looks")]).reshape(-1, 2)

@@ -19,20 +19,16 @@ from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.preprocess import Box
 from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
-from indexer.schema import (
-    CatalogEntry,
-    CategoryError,
-    LibraryImage,
-    MemoryBank,
+from indexer.catalog import find_entry, is_current
+from indexer.category import (
     check_defect_patches_kept,
     check_defects_kept,
-    find_entry,
-    is_current,
     read_bank,
     read_defect_patches,
     read_images,
     with_channels,
 )
+from indexer.schema import CatalogEntry, CategoryError, LibraryImage, MemoryBank
 from indexer.store import VectorStore
 from indexer.whitening import Whitening, read_whitening
 from search.anomaly_map import overlay, panels, worst_region

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
-from indexer.schema import CatalogEntry, MemoryBank, image_id, read_defect_patches
+from indexer.category import read_defect_patches
+from indexer.schema import CatalogEntry, MemoryBank, image_id
 from indexer.store import VectorStore
 from search.knn import ExactIndex
 from search.scoring import PatchDistances, patch_distances

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.preprocess import Box
+from indexer.catalog import read_catalog
+from indexer.category import check_defects_kept, similar_images
 from indexer.schema import (
     DEFECT,
     USER,
     WHOLE,
     CatalogEntry,
     LibraryImage,
-    check_defects_kept,
     images_collection,
     library_image,
-    read_catalog,
-    similar_images,
     visible,
 )
 from indexer.store import Not, Range, VectorStore, Where, read_matrix

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from backbones.errors import ImageError
 from backbones.pipeline import ImageFeatures
 from backbones.preprocess import Box, Geometry
-from indexer.schema import CatalogEntry, MemoryBank, read_images
+from indexer.category import read_images
+from indexer.schema import CatalogEntry, MemoryBank
 from indexer.store import VectorStore, Where
 from search.calibration import Calibration
 from search.knn import nearest_of_few

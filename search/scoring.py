@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.schema import CatalogEntry, LibraryImage, library_image, similar_images
+from indexer.category import similar_images
+from indexer.schema import CatalogEntry, LibraryImage, library_image
 from indexer.store import VectorStore
 from search.knn import ExactIndex
 

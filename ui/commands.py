@@ -213,7 +213,7 @@ def score(
 
 def status(as_json: AsJson = False, store: Store = None) -> None:
     """List the categories of the store, with revision, bank size and calibration."""
-    from indexer.schema import read_catalog
+    from indexer.catalog import read_catalog
     from search.calibration import Calibration
     from ui.console import note, say, table
     from ui.output import describe_bound

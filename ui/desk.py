@@ -16,16 +16,11 @@ from typing import Any, TypeVar
 from backbones.base import Backbone
 from backbones.preprocess import Box
 from backbones.weights import sha256_of
+from indexer.catalog import find_entry, read_catalog
+from indexer.category import read_images
 from indexer.edge_folder import copy_store
 from indexer.living import Change, add_images, rollback
-from indexer.schema import (
-    CatalogEntry,
-    LibraryImage,
-    find_entry,
-    image_id,
-    read_catalog,
-    read_images,
-)
+from indexer.schema import CatalogEntry, LibraryImage, image_id
 from indexer.settings import Settings
 from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator

@@ -58,14 +58,9 @@ def calibrate(
     """
     from eval.calibration_report import recall_figure, recall_table
     from eval.calibration_study import estimated_recall
+    from indexer.catalog import find_entry
     from indexer.imagined import imagine_defects
-    from indexer.schema import find_entry
-    from search.calibration import (
-        Calibration,
-        ConformalCalibrator,
-        change_levels,
-        check_method,
-    )
+    from search.calibration import Calibration, ConformalCalibrator, change_levels, check_method
     from search.inspector import load_category_network
     from ui.console import progress_bars, say
     from ui.output import describe_levels
@@ -121,9 +116,9 @@ def add(
     store: Store = None,
 ) -> None:
     """Let images join a category: normal ones the memory bank, with what is new about them."""
+    from indexer.catalog import find_entry
     from indexer.dataset import expand_paths
     from indexer.living import add_images
-    from indexer.schema import find_entry
     from search.calibration import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import note, note_skipped, progress_bars
@@ -177,8 +172,8 @@ def remove(
     store: Store = None,
 ) -> None:
     """Let images leave a category: no score, neighbour or evidence comes from them again."""
+    from indexer.catalog import find_entry
     from indexer.living import remove_images
-    from indexer.schema import find_entry
     from search.calibration import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -197,8 +192,8 @@ def quarantine(
     store: Store = None,
 ) -> None:
     """Keep an image in the library and out of the memory bank and the calibration."""
+    from indexer.catalog import find_entry
     from indexer.living import quarantine_image
-    from indexer.schema import find_entry
     from search.calibration import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -213,7 +208,7 @@ def history(
     category: Category, as_json: AsJson = False, backbone: BackboneName = None, store: Store = None
 ) -> None:
     """List the revisions of a category since it was learnt."""
-    from indexer.schema import find_entry, read_history
+    from indexer.catalog import find_entry, read_history
     from search.calibration import Calibration
     from ui.console import say, table
 
@@ -255,8 +250,8 @@ def rollback(
     store: Store = None,
 ) -> None:
     """Make the state of an earlier revision the next one."""
+    from indexer.catalog import find_entry
     from indexer.living import rollback as go_back
-    from indexer.schema import find_entry
     from ui.console import say
 
     with open_existing(settings_of(store=store)) as opened:
@@ -272,7 +267,7 @@ def audit(
     store: Store = None,
 ) -> None:
     """Rank the normal images by how little they look like the others; for `quarantine`."""
-    from indexer.schema import find_entry
+    from indexer.catalog import find_entry
     from search.audit import audit as rank
     from ui.console import say
     from ui.output import describe_suspects
@@ -292,7 +287,7 @@ def health(
     """Tell whether scores, light and focus are still those of the calibration images."""
     from dataclasses import asdict
 
-    from indexer.schema import find_entry
+    from indexer.catalog import find_entry
     from search.health import check_health
     from ui.console import say
     from ui.output import describe_health
@@ -316,7 +311,7 @@ def _replay(
     """Tell what adding the files would do to the library images outside bank and calibration."""
     from dataclasses import asdict
 
-    from indexer.schema import read_images
+    from indexer.category import read_images
     from search.inspector import Inspector
     from search.replay import replay_additions
     from ui.console import note_skipped, say

@@ -170,8 +170,8 @@ def label(
     store: Store = None,
 ) -> None:
     """Name what library images show, and note what is known of them, such as line or batch."""
+    from indexer.catalog import find_entry
     from indexer.naming import label_images
-    from indexer.schema import find_entry
     from search.calibration import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import say
@@ -204,7 +204,7 @@ def clusters(
     category: Category, as_json: AsJson = False, backbone: BackboneName = None, store: Store = None
 ) -> None:
     """Group the defective images without a type into candidate types, for `label`."""
-    from indexer.schema import find_entry
+    from indexer.catalog import find_entry
     from search.discovery import cluster_defects
     from ui.console import note, say, table
 
@@ -231,7 +231,7 @@ def outliers(
     store: Store = None,
 ) -> None:
     """List the normal images that look least like the other normal ones as a whole."""
-    from indexer.schema import find_entry
+    from indexer.catalog import find_entry
     from search.discovery import unusual_images
     from ui.console import say, table
 

@@ -20,8 +20,9 @@ from eval.benchmark import BenchmarkSettings
 from eval.ranking import cosines, retrieval_figures
 from eval.retrieval import mask_box, run_retrieval
 from eval.retrieval_report import retrieval_table
+from indexer.category import read_images
 from indexer.dataset import DatasetError, ImageRecord
-from indexer.schema import CatalogEntry, LibraryImage, read_images
+from indexer.schema import CatalogEntry, LibraryImage
 from indexer.store import VectorStore
 from indexer.synthetic import write_dataset
 from search.library import Neighbor, neighbors

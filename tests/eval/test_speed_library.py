@@ -10,7 +10,8 @@ from eval import speed_library
 from eval.drawn_library import draw
 from eval.library_report import library_page
 from eval.speed_library import VARIANTS, measure_library
-from indexer.schema import DEFECT, WHOLE, find_entry, images_collection, library_image
+from indexer.catalog import find_entry
+from indexer.schema import DEFECT, WHOLE, images_collection, library_image
 from indexer.store import Point, VectorStore
 
 

@@ -24,6 +24,8 @@ from backbones.base import Backbone, BackboneSpec, Features, Precision
 from backbones.errors import VecspectError
 from backbones.registry import load_backbone
 from indexer.build import BuildReport, build_index
+from indexer.catalog import find_entry, read_catalog
+from indexer.category import read_bank, read_defect_patches, read_images
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
 from indexer.edge_folder import copy_store
 from indexer.schema import (
@@ -32,13 +34,8 @@ from indexer.schema import (
     CategoryError,
     bank_collection,
     defects_collection,
-    find_entry,
     images_collection,
     patches_collection,
-    read_bank,
-    read_catalog,
-    read_defect_patches,
-    read_images,
     visible,
 )
 from indexer.store import VectorStore, open_store, read_matrix

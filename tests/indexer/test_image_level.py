@@ -16,6 +16,8 @@ from backbones.errors import VecspectError
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.specs import find_spec
 from indexer.build import BuildReport, build_index
+from indexer.catalog import find_entry, read_history
+from indexer.category import read_images
 from indexer.dataset import read_dataset
 from indexer.imagined import imagine_defects
 from indexer.kept import read_kept
@@ -25,12 +27,9 @@ from indexer.schema import (
     WHOLE,
     CatalogEntry,
     LibraryImage,
-    find_entry,
     history_collection,
     images_collection,
     patches_collection,
-    read_history,
-    read_images,
 )
 from indexer.store import VectorStore, open_store, read_matrix
 from indexer.synthetic import write_dataset

@@ -23,28 +23,20 @@ from PIL import Image, ImageOps
 from backbones.base import Backbone
 from backbones.registry import load_backbone
 from indexer.build import build_index
+from indexer.catalog import find_entry, read_history
+from indexer.category import read_bank, read_images
 from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.dataset import read_dataset
 from indexer.edge_folder import copy_store
 from indexer.kept import read_kept
-from indexer.living import (
-    Change,
-    add_images,
-    quarantine_image,
-    remove_images,
-    rollback,
-)
+from indexer.living import Change, add_images, quarantine_image, remove_images, rollback
 from indexer.schema import (
     CATALOG,
     CatalogEntry,
     CategoryError,
     bank_collection,
-    find_entry,
     images_collection,
     patches_collection,
-    read_bank,
-    read_history,
-    read_images,
 )
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset

@@ -6,6 +6,8 @@ import pytest
 
 from backbones.base import Backbone
 from backbones.errors import ImageError
+from indexer.catalog import find_entry
+from indexer.category import read_images
 from indexer.living import Change, rollback
 from indexer.naming import label_images
 from indexer.schema import (
@@ -14,9 +16,7 @@ from indexer.schema import (
     CatalogEntry,
     CategoryError,
     LibraryImage,
-    find_entry,
     images_collection,
-    read_images,
     visible,
 )
 from indexer.store import VectorStore

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from indexer.catalog import find_entry
 from indexer.dataset import ImageRecord
 from indexer.plan import plan, roles_of_joining
-from indexer.schema import find_entry
 from indexer.store import VectorStore
 
 HOLDOUT = 0.2

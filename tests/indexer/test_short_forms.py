@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from backbones.base import Backbone
+from indexer.catalog import find_entry
 from indexer.kept import read_kept
-from indexer.schema import find_entry, patches_collection
+from indexer.schema import patches_collection
 from indexer.short_forms import images_in_reach, read_short_forms
 from indexer.store import VectorStore
 from tests.indexer.test_build import few

@@ -10,8 +10,9 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from backbones.base import Backbone
+from indexer.catalog import find_entry
 from indexer.principal_axes import principal_axes
-from indexer.schema import CategoryError, find_entry, patches_collection, visible
+from indexer.schema import CategoryError, patches_collection, visible
 from indexer.short_forms import AXES
 from indexer.store import VectorStore
 from indexer.whitening import Float32, read_whitening, whitening_of

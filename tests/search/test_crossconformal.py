@@ -9,8 +9,9 @@ import pytest
 
 from backbones.base import Backbone, Float32
 from indexer.build import build_index
+from indexer.category import read_bank
 from indexer.dataset import read_dataset
-from indexer.schema import MemoryBank, read_bank
+from indexer.schema import MemoryBank
 from indexer.store import open_store
 from search.calibration import (
     Calibration,

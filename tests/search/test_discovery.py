@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 
 from backbones.base import Backbone
+from indexer.catalog import find_entry
+from indexer.category import read_images
 from indexer.dataset import read_dataset
 from indexer.living import add_images
-from indexer.schema import find_entry, read_images
 from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
 from search.discovery import cluster_defects, group_alike, unusual_images

@@ -16,8 +16,10 @@ from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from backbones.specs import find_spec
 from indexer.build import build_index
+from indexer.catalog import find_entry
+from indexer.category import read_bank, read_images
 from indexer.dataset import read_dataset
-from indexer.schema import CategoryError, find_entry, read_bank, read_images
+from indexer.schema import CategoryError
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector

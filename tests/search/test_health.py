@@ -9,9 +9,10 @@ from PIL import Image, ImageFilter
 
 from backbones.base import Backbone
 from backbones.specs import find_spec
+from indexer.catalog import find_entry
 from indexer.dataset import read_dataset
 from indexer.looks import look_of
-from indexer.schema import find_entry, health_collection
+from indexer.schema import health_collection
 from indexer.store import VectorStore
 from search.calibration import change_levels
 from search.health import Watch, betting_capital, check_health

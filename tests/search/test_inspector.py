@@ -20,16 +20,15 @@ from backbones.errors import ImageError, VecspectError
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.preprocess import Box
 from indexer.build import build_index
+from indexer.catalog import find_entry
+from indexer.category import read_bank, read_images
 from indexer.dataset import read_dataset
 from indexer.schema import (
     CategoryError,
     bank_collection,
-    find_entry,
     image_point,
     images_collection,
     patch_point,
-    read_bank,
-    read_images,
 )
 from indexer.store import VectorStore, open_store
 from search.calibration import Calibration, ConformalCalibrator, change_levels

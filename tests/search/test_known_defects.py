@@ -11,18 +11,13 @@ from hypothesis import strategies as st
 
 from backbones.base import Backbone
 from indexer.build import build_index
+from indexer.catalog import find_entry
+from indexer.category import read_defect_patches
 from indexer.dataset import read_dataset
 from indexer.kept import read_kept
 from indexer.living import add_images, remove_images, rollback
-from indexer.schema import find_entry, read_defect_patches
 from indexer.store import VectorStore, open_store
-from search.calibration import (
-    Calibration,
-    ConformalCalibrator,
-    Method,
-    calibrate,
-    change_levels,
-)
+from search.calibration import Calibration, ConformalCalibrator, Method, calibrate, change_levels
 from search.inspector import Inspector
 from search.known_defects import known_defect_score
 from search.replay import replay_additions

@@ -7,18 +7,11 @@ import pytest
 from backbones.base import Backbone
 from indexer import schema
 from indexer.build import build_index
+from indexer.catalog import find_entry
+from indexer.category import create_collections, read_images
 from indexer.dataset import ImageRecord, read_dataset
 from indexer.naming import label_images
-from indexer.schema import (
-    DEFECT,
-    WHOLE,
-    CategoryError,
-    create_collections,
-    find_entry,
-    images_collection,
-    read_images,
-    visible,
-)
+from indexer.schema import DEFECT, WHOLE, CategoryError, images_collection, visible
 from indexer.store import Range, VectorParams, VectorStore, open_store
 from search.calibration import ConformalCalibrator, calibrate
 from search.inspector import Inspector

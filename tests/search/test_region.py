@@ -14,20 +14,12 @@ from backbones.errors import ImageError
 from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from indexer.build import build_index
+from indexer.catalog import find_entry, write_entry
+from indexer.category import read_bank, read_defect_patches, read_images
 from indexer.dataset import read_dataset
 from indexer.living import Change, add_images, quarantine_image, remove_images, rollback
 from indexer.naming import label_images
-from indexer.schema import (
-    DEFECT_PATCHES,
-    CatalogEntry,
-    CategoryError,
-    defects_collection,
-    find_entry,
-    read_bank,
-    read_defect_patches,
-    read_images,
-    write_entry,
-)
+from indexer.schema import DEFECT_PATCHES, CatalogEntry, CategoryError, defects_collection
 from indexer.store import VectorStore
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector

@@ -9,9 +9,9 @@ import pytest
 from backbones.base import Backbone
 from backbones.errors import ImageError
 from indexer.build import build_index
+from indexer.category import read_bank
 from indexer.dataset import read_dataset
 from indexer.living import add_images
-from indexer.schema import read_bank
 from indexer.store import VectorStore, open_store
 from search.calibration import Calibration, ConformalCalibrator, Method
 from search.inspector import Inspector

@@ -14,8 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from backbones.base import Backbone
 from eval.benchmark import run_benchmark
 from eval.report import write_report
+from indexer.catalog import find_entry
 from indexer.living import add_images
-from indexer.schema import find_entry
 from indexer.store import open_store
 from search.calibration import ConformalCalibrator
 from tests.ui.driving import CHROMIUM, DRIVER, Browser, browsing, serving

@@ -22,8 +22,8 @@ import pytest
 import typer.main
 from PIL import Image
 
+from indexer.catalog import find_entry, write_entry
 from indexer.dataset import read_dataset
-from indexer.schema import find_entry, write_entry
 from indexer.store import open_store
 from indexer.synthetic import write_dataset
 from ui import cli, output

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from indexer.catalog import find_entry
+from indexer.category import read_images
 from indexer.dataset import read_dataset
-from indexer.schema import find_entry, read_images
 from indexer.store import open_store
 from search.calibration import Calibration
 from ui.cli import main

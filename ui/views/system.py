@@ -10,8 +10,9 @@ import streamlit as st
 
 from backbones.registry import list_backbones, load_backbone
 from indexer.build import build_index
+from indexer.catalog import read_history
 from indexer.dataset import normal_images, read_dataset
-from indexer.schema import CatalogEntry, collections_of, health_collection, read_history
+from indexer.schema import CatalogEntry, collections_of, health_collection
 from search.calibration import Calibration, ConformalCalibrator
 from ui import parts
 from ui.desk import Desk, Key
