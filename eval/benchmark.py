@@ -30,9 +30,10 @@ from eval.results import (
     ImageResult,
     summarise,
 )
-from indexer.build import BuildReport, Progress, build_index
+from indexer.build import BuildReport, build_index
 from indexer.category import with_channels
 from indexer.dataset import DatasetError, ImageRecord, normal_images, read_dataset
+from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator
 from search.inspector import Inspector

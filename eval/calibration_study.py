@@ -22,10 +22,10 @@ from backbones.images import load_image
 from backbones.preprocess import to_input
 from eval.metrics import image_auroc
 from indexer.blends import blend_defect
-from indexer.build import Progress
 from indexer.coreset import PROJECTED_DIM, greedy_k_center, project
 from indexer.dataset import DatasetError, ImageRecord
 from indexer.imagined import KINDS, imagined_scores
+from indexer.progress import Progress
 from indexer.schema import CatalogEntry
 from indexer.store import VectorStore
 from search.calibration import Calibration, Method, calibrate, images_needed

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, Skipped
 from eval.parts import parts_of
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.category import read_images
 from indexer.dataset import ImageRecord
+from indexer.progress import Progress
 from indexer.store import open_store
 from search.calibration import ConformalCalibrator, calibrate
 from search.inspector import Inspector

@@ -22,13 +22,14 @@ from backbones.base import Backbone, BackboneSpec, Features, Precision
 from backbones.images import load_image
 from backbones.preprocess import to_input
 from eval.metrics import image_auroc
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.catalog import find_entry, is_current
 from indexer.category import read_bank
 from indexer.dataset import ImageRecord
 from indexer.kept import read_kept
 from indexer.living import add_images, quarantine_image
 from indexer.looks import LOOKS, look_of
+from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
 from search.audit import audit
 from search.calibration import Calibration, ConformalCalibrator, Method

@@ -20,8 +20,9 @@ from backbones.preprocess import to_input
 from backbones.registry import load_backbone
 from backbones.weights import torch_needed
 from eval.benchmark import evaluate, named_stages
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.dataset import DatasetError, normal_images, read_dataset
+from indexer.progress import Progress
 from indexer.store import open_store
 from search.calibration import ConformalCalibrator
 

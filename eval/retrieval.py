@@ -26,9 +26,10 @@ from eval.parts import parts_of
 from eval.proposals import ProposalFigures, proposal_figures
 from eval.ranking import RetrievalFigures, cosines, ranking_figures, retrieval_figures
 from eval.retrieval_report import Label, LeftOut, RetrievalRow
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.category import read_images
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
+from indexer.progress import Progress
 from indexer.schema import DEFECT, WHOLE, LibraryImage, images_collection, library_image, visible
 from indexer.store import open_store, read_matrix
 from search.calibration import ConformalCalibrator

@@ -23,8 +23,8 @@ from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import to_input
 from eval.speed_knn import embed_patches
 from eval.speed_learning import Job, Learned, learn_alone
-from indexer.build import Progress
 from indexer.dataset import read_dataset
+from indexer.progress import Progress
 from indexer.store import Point, VectorParams, VectorStore, open_store
 from search.anomaly_map import anomaly_map
 from search.knn import ExactIndex

@@ -21,10 +21,10 @@ from eval.baselines.torch_cdist import TorchCdist
 from eval.metrics import image_auroc
 from eval.speed_learning import CATEGORY, Job, Learned, learn_alone
 from eval.timings import Timing, alternate, item_name
-from indexer.build import Progress
 from indexer.catalog import find_entry
 from indexer.category import read_bank
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
+from indexer.progress import Progress
 from indexer.store import open_store
 from search.anomaly_map import anomaly_map
 from search.inspector import Inspector

@@ -15,9 +15,9 @@ from backbones.base import Backbone
 from eval.speed_knn import embed_patches
 from eval.timings import Timing
 from indexer import coreset as selection
-from indexer.build import Progress
 from indexer.coreset import PatchSampler, greedy_k_center, project
 from indexer.dataset import read_dataset
+from indexer.progress import Progress
 from search.knn import ExactIndex
 
 Float32 = NDArray[np.float32]

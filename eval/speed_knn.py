@@ -15,9 +15,9 @@ from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, embed_files
 from eval.baselines.compare import Rival
 from eval.timings import Timing, alternate, item_name
-from indexer.build import Progress
 from indexer.coreset import greedy_k_center, project
 from indexer.dataset import DatasetError, read_dataset
+from indexer.progress import Progress
 from search.knn import ExactIndex
 
 Float32 = NDArray[np.float32]

@@ -19,12 +19,13 @@ import qdrant_edge as edge
 from backbones.base import Backbone
 from eval.drawn_library import draw
 from eval.speed_learning import peak_mib
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.catalog import find_entry, write_entry
 from indexer.category import create_collections, index_fields, similar_images
 from indexer.dataset import read_dataset
 from indexer.edge_folder import DISTANCES, MARKER, create_indexes
 from indexer.edge_store import EdgeStore
+from indexer.progress import Progress
 from indexer.schema import DEFECT, USER, WHOLE, CatalogEntry, images_collection, library_image
 from indexer.store import Hit, PayloadIndex, Point, Vector, VectorStore, Where, open_store
 from search.calibration import ConformalCalibrator

@@ -4,51 +4,48 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.pipeline import Skipped
 from indexer.calibrator import Calibrator
 from indexer.catalog import read_catalog
 from indexer.category import create_collections, with_channels
-from indexer.coreset import PatchSampler
 from indexer.dataset import DatasetError, ImageRecord
-from indexer.deviating import keep_deviating
 from indexer.kept import keep, read_kept
 from indexer.leave_one_out import LeaveOneOutBank, check_leave_one_out
 from indexer.looks import looks_of
-from indexer.plan import Item, all_unusable, build_key, plan
+from indexer.plan import all_unusable, build_key, plan
 from indexer.principal_axes import principal_axes
+from indexer.progress import Progress
 from indexer.revise import commit, forget_before, undo_interrupted
 from indexer.schema import (
     DEFECT_PATCHES,
     CatalogEntry,
-    LibraryImage,
-    MemoryBank,
     bank_collection,
     check_category,
     collections_of,
-    image_id,
     image_point,
     images_collection,
     patch_point,
     patches_collection,
 )
-from indexer.short_forms import AXES, ShortForms, keep_short, keep_short_forms
+from indexer.short_forms import AXES, keep_short_forms
+from indexer.stages import (
+    channel_statistics,
+    choose_bank,
+    embed_alone,
+    embed_calibration,
+    embed_tests,
+    embed_training,
+)
 from indexer.store import VectorStore
 from indexer.whitening import has_whitening, keep_whitening, whitening_of
-
-Float32 = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
-"""Called with stage name, done, total."""
-_Measure = Callable[[ImageFeatures], tuple[Float32, Float32 | None]]
-"""Patch distances (H, W) and what deviates, see `Calibrator.scorer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +139,16 @@ def build_index(
     undecoded: list[Skipped] = []
     if alone:
         chosen = LeaveOneOutBank(store, entry)
-        images = _embed_alone(items, entry, backbone, chosen, undecoded, on_progress)
+        images = embed_alone(items, entry, backbone, chosen, undecoded, on_progress)
         clock.stop("embedding")
         bank, bank_cells, radius = chosen.bank()
     else:
         if entry.spec.normalised:
-            entry = replace(entry, channels=_channel_statistics(items, backbone, on_progress))
+            entry = replace(entry, channels=channel_statistics(items, backbone, on_progress))
             backbone = with_channels(backbone, entry)
-        images, sampler = _embed_training(items, entry, backbone, undecoded, on_progress)
+        images, sampler = embed_training(items, entry, backbone, undecoded, on_progress)
         clock.stop("embedding")
-        bank, bank_cells, radius = _choose_bank(images, sampler, entry, on_progress)
+        bank, bank_cells, radius = choose_bank(images, sampler, entry, on_progress)
         del sampler
     entry = replace(entry, radius=float(np.float32(radius)))
     clock.stop("coreset")
@@ -166,7 +163,7 @@ def build_index(
         forms = keep_short_forms(store, entry, axes)
         keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
     measure = calibrator.scorer(store, entry, bank)
-    held_out, distances = _embed_calibration(
+    held_out, distances = embed_calibration(
         items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
     )
     if alone:
@@ -180,7 +177,7 @@ def build_index(
     keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
     calibration = calibrator.calibrate(entry.spec, list(distances.values()))
     entry = replace(entry, calibration=calibration)
-    entry, tested = _embed_tests(
+    entry, tested = embed_tests(
         items, entry, backbone, store, calibrator, measure, undecoded, on_progress
     )
     skipped += undecoded
@@ -250,179 +247,3 @@ def _keeps_what_is_kept_now(store: VectorStore, entry: CatalogEntry) -> bool:
         kept = patches_collection(entry.category, entry.backbone)
         return kept in store.collections() and any(read_kept(store, entry, "looks"))
     return DEFECT_PATCHES in entry.counts and has_whitening(store, entry)
-
-
-def _channel_statistics(
-    items: Sequence[Item], backbone: Backbone, on_progress: Progress
-) -> dict[str, list[float]]:
-    """Mean and deviation of each channel over the patches of the bank's images.
-
-    A pass of its own: what is selected must be normalised, and the patches are not all kept.
-    """
-    chosen = [item for item in items if item.role == "bank"]
-    count, first, second = 0, np.zeros(backbone.spec.dim), np.zeros(backbone.spec.dim)
-    for _, features in _embed(chosen, backbone, [], "channels", on_progress):
-        flat = features.patches.reshape(-1, backbone.spec.dim).astype(np.float64)
-        count += len(flat)
-        first += flat.sum(axis=0)
-        second += np.einsum("nd,nd->d", flat, flat)
-    mean = first / max(count, 1)
-    std = np.sqrt(np.maximum(second / max(count, 1) - mean**2, 1e-12))
-    return {name: v.astype(np.float32).tolist() for name, v in (("mean", mean), ("std", std))}
-
-
-def _embed_training(
-    items: Sequence[Item],
-    entry: CatalogEntry,
-    backbone: Backbone,
-    skipped: list[Skipped],
-    on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32]], PatchSampler]:
-    """Library entries of the bank's images, and their patches in that order."""
-    chosen = [item for item in items if item.role == "bank"]
-    cells, dim = entry.spec.grid**2, entry.spec.dim
-    sampler = PatchSampler(
-        share=entry.settings["coreset"],
-        seed=int(entry.settings["seed"]),
-        expected=len(chosen) * cells,
-        dim=dim,
-    )
-    images: list[tuple[LibraryImage, Float32]] = []
-    for item, features in _embed(chosen, backbone, skipped, "embedding", on_progress):
-        if entry.spec.level == "patch":
-            sampler.add(features.patches.reshape(cells, dim))
-        images.append((_library_image(item, features, entry, None), features.image))
-    if not images:
-        raise all_unusable(items, "bank", skipped)
-    return images, sampler
-
-
-def _embed_alone(
-    items: Sequence[Item],
-    entry: CatalogEntry,
-    backbone: Backbone,
-    chosen: LeaveOneOutBank,
-    skipped: list[Skipped],
-    on_progress: Progress,
-) -> list[tuple[LibraryImage, Float32]]:
-    """Library entries of the bank's images, each of which has chosen its patches."""
-    normal = [item for item in items if item.role == "bank"]
-    images: list[tuple[LibraryImage, Float32]] = []
-    for item, features in _embed(normal, backbone, skipped, "embedding", on_progress):
-        image = _library_image(item, features, entry, None)
-        chosen.take(image.image_id, features.patches)
-        images.append((image, features.image))
-    if not images:
-        raise all_unusable(items, "bank", skipped)
-    return images
-
-
-def _choose_bank(
-    images: Sequence[tuple[LibraryImage, Float32]],
-    sampler: PatchSampler,
-    entry: CatalogEntry,
-    on_progress: Progress,
-) -> tuple[MemoryBank, NDArray[np.int64], float]:
-    """The coreset as a memory bank, (image, row, col) of each of its patches, and its radius.
-
-    Both are empty for an image-level backbone.
-    """
-    if entry.spec.level == "image":
-        cells = np.zeros((0, 3), np.int64)
-        vectors, radius = np.zeros((0, entry.spec.dim), np.float32), 0.0
-    else:
-        grid = (len(images), entry.spec.grid, entry.spec.grid)
-        vectors, coreset = sampler.choose(lambda done, total: on_progress("coreset", done, total))
-        cells = np.stack(np.unravel_index(coreset.indices, grid), axis=1)
-        radius = coreset.radius
-    ids = np.array([images[i][0].image_id for i in cells[:, 0]], dtype=np.str_)
-    return MemoryBank(vectors, ids, cells[:, 1:].astype(np.int32)), cells, radius
-
-
-def _embed_calibration(
-    items: Sequence[Item],
-    entry: CatalogEntry,
-    backbone: Backbone,
-    store: VectorStore,
-    calibrator: Calibrator,
-    measure: _Measure,
-    forms: ShortForms | None,
-    skipped: list[Skipped],
-    on_progress: Progress,
-) -> tuple[list[tuple[LibraryImage, Float32]], dict[str, Float32]]:
-    """Library entries of the calibration images, and their patch distances by image id.
-
-    Their patches go to the store on the way.
-    """
-    chosen = [item for item in items if item.role == "calibration"]
-    images: list[tuple[LibraryImage, Float32]] = []
-    distances: dict[str, Float32] = {}
-    for item, features in _embed(chosen, backbone, skipped, "calibration", on_progress):
-        found, _ = measure(features)
-        image = _library_image(item, features, entry, calibrator.score(found))
-        images.append((image, features.image))
-        distances[image.image_id] = found
-        if forms:
-            keep(store, entry, "patches", [(image.image_id, features.patches)])
-            keep_short(store, entry, forms, image.image_id, features.patches)
-    return images, distances
-
-
-def _embed_tests(
-    items: Sequence[Item],
-    entry: CatalogEntry,
-    backbone: Backbone,
-    store: VectorStore,
-    calibrator: Calibrator,
-    measure: _Measure,
-    skipped: list[Skipped],
-    on_progress: Progress,
-) -> tuple[CatalogEntry, list[tuple[LibraryImage, Float32, Float32 | None]]]:
-    """Library entries of the test images, with the embedding of the whole and of what deviates.
-
-    The deviating patches of the defective ones go to the store on the way; the calibrated
-    ``entry`` comes back with their count.
-    """
-    chosen = [item for item in items if item.role == "test"]
-    images: list[tuple[LibraryImage, Float32, Float32 | None]] = []
-    for item, features in _embed(chosen, backbone, skipped, "library", on_progress):
-        found, deviates = measure(features)
-        image = _library_image(item, features, entry, calibrator.score(found))
-        defective = image.label == "defective"
-        if defective:
-            entry = keep_deviating(store, entry, image, features.patches, found, calibrator)
-        images.append((image, features.image, deviates if defective else None))
-    return entry, images
-
-
-def _embed(
-    items: Sequence[Item],
-    backbone: Backbone,
-    skipped: list[Skipped],
-    stage: str,
-    on_progress: Progress,
-) -> Iterator[tuple[Item, ImageFeatures]]:
-    outcomes = embed_files(backbone, [item.record.path for item in items])
-    for done, (item, outcome) in enumerate(zip(items, outcomes, strict=True), 1):
-        on_progress(stage, done, len(items))
-        if isinstance(outcome, Skipped):
-            skipped.append(outcome)
-        else:
-            yield item, outcome
-
-
-def _library_image(
-    item: Item, features: ImageFeatures, entry: CatalogEntry, score: float | None
-) -> LibraryImage:
-    record = item.record
-    return LibraryImage(
-        image_id=image_id(entry.category, entry.backbone, item.sha256),
-        path=str(record.path.resolve()),
-        sha256=item.sha256,
-        label=record.label,
-        defect_type=record.defect_type,
-        split=item.role,
-        width=features.width,
-        height=features.height,
-        score=score,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backbones.base import Backbone, ChannelNormalised
 from indexer.catalog import create_catalog
@@ -19,7 +20,6 @@ from indexer.schema import (
     WHOLE,
     CatalogEntry,
     CategoryError,
-    Float32,
     LibraryImage,
     MemoryBank,
     bank_collection,
@@ -31,6 +31,8 @@ from indexer.schema import (
     visible,
 )
 from indexer.store import Hit, VectorParams, VectorStore, Where, read_matrix
+
+Float32 = NDArray[np.float32]
 
 
 def create_collections(store: VectorStore, entry: CatalogEntry) -> None:

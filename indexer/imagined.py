@@ -20,11 +20,11 @@ from backbones.errors import ImageError
 from backbones.images import load_image
 from backbones.preprocess import to_input
 from indexer.blends import CONTRASTS, SIZES, blend_defect
-from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.category import read_bank, read_images, with_channels
 from indexer.kept import keep, read_kept
 from indexer.living import check_patches, following
+from indexer.progress import Progress
 from indexer.remeasure import distances_to_others, recalibrated
 from indexer.revise import commit, undo_interrupted
 from indexer.schema import CatalogEntry, LibraryImage

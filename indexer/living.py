@@ -25,7 +25,6 @@ import numpy as np
 from backbones.base import Backbone
 from backbones.pipeline import Skipped, embed_files
 from backbones.weights import sha256_of
-from indexer.build import Progress
 from indexer.calibrator import Calibrator
 from indexer.catalog import read_history
 from indexer.category import check_defects_kept, read_bank, read_images, with_channels
@@ -36,6 +35,7 @@ from indexer.kept import keep
 from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.plan import roles_of_joining
+from indexer.progress import Progress
 from indexer.remeasure import measure_again, recalibrated
 from indexer.revise import commit, end, restore, rewrite_image, undo_interrupted
 from indexer.schema import (

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backbones.base import Backbone
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.category import read_images
 from indexer.dataset import ImageRecord
 from indexer.kept import read_kept
+from indexer.progress import Progress
 from indexer.schema import CatalogEntry, CategoryError
 from indexer.store import VectorStore, open_store
 from search.calibration import ConformalCalibrator

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.pipeline import Skipped
-from indexer.build import Progress
+from indexer.progress import Progress
 from ui.desk import Desk, Key
 
 _CHUNK = 8

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from backbones.pipeline import Skipped
-from indexer.build import Progress
+from indexer.progress import Progress
 
 
 def say(line: str = "") -> None:

@@ -11,8 +11,9 @@ from eval.benchmark import benchmark_result, evaluate, named_stages
 from eval.report import write_report
 from eval.results import CategoryReport
 from eval.summary import percent_text
-from indexer.build import Progress, build_index
+from indexer.build import build_index
 from indexer.dataset import ImageRecord, read_dataset
+from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
 from indexer.textures import CATEGORIES

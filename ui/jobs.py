@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from backbones.errors import VecspectError
-from indexer.build import Progress
+from indexer.progress import Progress
 
 
 class JobStopped(Exception):  # noqa: N818 - nothing went wrong
