@@ -35,7 +35,7 @@ from indexer.category import with_channels
 from indexer.dataset import DatasetError, ImageRecord, normal_images, read_dataset
 from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.prediction import Prediction
 

@@ -22,7 +22,8 @@ from indexer.category import read_images
 from indexer.dataset import ImageRecord
 from indexer.progress import Progress
 from indexer.store import open_store
-from search.calibration import ConformalCalibrator, calibrate
+from search.calibration import calibrate
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.known_defects import known_defect_score
 from search.scoring import image_score, patch_distances

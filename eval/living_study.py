@@ -32,7 +32,8 @@ from indexer.looks import LOOKS, look_of
 from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
 from search.audit import audit
-from search.calibration import Calibration, ConformalCalibrator, Method
+from search.calibration import Calibration, Method
+from search.calibrator import ConformalCalibrator
 from search.health import judge
 from search.inspector import Inspector
 from search.prediction import Prediction

@@ -24,7 +24,7 @@ from indexer.build import build_index
 from indexer.dataset import DatasetError, normal_images, read_dataset
 from indexer.progress import Progress
 from indexer.store import open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 
 TORCH = "torch f32"
 WARM_UP = 3

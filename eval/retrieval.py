@@ -32,7 +32,7 @@ from indexer.dataset import DatasetError, ImageRecord, read_dataset
 from indexer.progress import Progress
 from indexer.schema import DEFECT, WHOLE, LibraryImage, images_collection, library_image, visible
 from indexer.store import open_store, read_matrix
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.knn import ExactIndex
 from search.library import Neighbor, conditions, neighbors

@@ -12,7 +12,7 @@ from backbones.registry import load_backbone
 from indexer.build import build_index
 from indexer.dataset import read_dataset
 from indexer.store import open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 
 CATEGORY = "speed"
 

@@ -28,7 +28,7 @@ from indexer.edge_store import EdgeStore
 from indexer.progress import Progress
 from indexer.schema import DEFECT, USER, WHOLE, CatalogEntry, images_collection, library_image
 from indexer.store import Hit, PayloadIndex, Point, Vector, VectorStore, Where, open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.library import conditions, neighbors
 
 CATEGORY = "library"

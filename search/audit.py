@@ -14,7 +14,7 @@ from indexer.kept import read_kept
 from indexer.progress import Progress
 from indexer.schema import CatalogEntry, CategoryError
 from indexer.store import VectorStore, open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.scoring import image_score
 
 

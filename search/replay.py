@@ -12,7 +12,8 @@ from backbones.errors import ImageError
 from backbones.pipeline import ImageFeatures, Skipped
 from indexer.living import check_patches
 from indexer.preview import preview_additions
-from search.calibration import Calibration, ConformalCalibrator, Verdict
+from search.calibration import Calibration, Verdict
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.knn import ExactIndex
 from search.known_defects import KnownDefects, known_defect_score

@@ -20,7 +20,7 @@ from indexer.dataset import read_dataset
 from indexer.edge_folder import copy_store
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 
 CATEGORY = "grid"
 CORESET = 0.02

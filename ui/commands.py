@@ -67,7 +67,8 @@ def index(
     from indexer.imagined import imagine_defects
     from search.audit import audit as rank_normal_images
     from search.audit import audit_dataset
-    from search.calibration import Calibration, ConformalCalibrator, change_levels
+    from search.calibration import Calibration
+    from search.calibrator import ConformalCalibrator, change_levels
     from ui.console import note, note_skipped, progress_bars, say
     from ui.output import describe_build, describe_levels, describe_suspects
 

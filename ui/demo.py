@@ -17,7 +17,7 @@ from indexer.progress import Progress
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
 from indexer.textures import CATEGORIES
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from ui.console import say, table
 

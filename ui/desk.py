@@ -23,7 +23,7 @@ from indexer.living import Change, add_images, rollback
 from indexer.schema import CatalogEntry, LibraryImage, image_id
 from indexer.settings import Settings
 from indexer.store import VectorStore
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.health import Watch
 from search.inspector import Inspector, load_category_network
 from search.library import By, Neighbor

@@ -60,7 +60,8 @@ def calibrate(
     from eval.calibration_study import estimated_recall
     from indexer.catalog import find_entry
     from indexer.imagined import imagine_defects
-    from search.calibration import Calibration, ConformalCalibrator, change_levels, check_method
+    from search.calibration import Calibration
+    from search.calibrator import ConformalCalibrator, change_levels, check_method
     from search.inspector import load_category_network
     from ui.console import progress_bars, say
     from ui.output import describe_levels
@@ -119,7 +120,7 @@ def add(
     from indexer.catalog import find_entry
     from indexer.dataset import expand_paths
     from indexer.living import add_images
-    from search.calibration import ConformalCalibrator
+    from search.calibrator import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import note, note_skipped, progress_bars
 
@@ -174,7 +175,7 @@ def remove(
     """Let images leave a category: no score, neighbour or evidence comes from them again."""
     from indexer.catalog import find_entry
     from indexer.living import remove_images
-    from search.calibration import ConformalCalibrator
+    from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
         entry = find_entry(opened, category, backbone)
@@ -194,7 +195,7 @@ def quarantine(
     """Keep an image in the library and out of the memory bank and the calibration."""
     from indexer.catalog import find_entry
     from indexer.living import quarantine_image
-    from search.calibration import ConformalCalibrator
+    from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
         entry = find_entry(opened, category, backbone)

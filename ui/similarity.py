@@ -172,7 +172,7 @@ def label(
     """Name what library images show, and note what is known of them, such as line or batch."""
     from indexer.catalog import find_entry
     from indexer.naming import label_images
-    from search.calibration import ConformalCalibrator
+    from search.calibrator import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import say
 

@@ -30,7 +30,7 @@ from eval.results import CategoryReport, ImageResult
 from indexer.build import build_index
 from indexer.dataset import DatasetError, ImageRecord, read_dataset
 from indexer.store import VectorStore, open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 
 SETTINGS = BenchmarkSettings(coreset=0.02)

@@ -39,7 +39,8 @@ from indexer.schema import (
     visible,
 )
 from indexer.store import VectorStore, open_store, read_matrix
-from search.calibration import CalibrationError, ConformalCalibrator
+from search.calibration import CalibrationError
+from search.calibrator import ConformalCalibrator
 
 ROOT = Path(__file__).parents[2]
 KEPT = patches_collection("grid", "compact")

@@ -33,7 +33,7 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore, open_store, read_matrix
 from indexer.synthetic import write_dataset
-from search.calibration import ConformalCalibrator, change_levels
+from search.calibrator import ConformalCalibrator, change_levels
 from search.health import Watch, check_health
 from search.inspector import Inspector
 from search.replay import replay_additions

@@ -40,7 +40,8 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore, open_store
 from indexer.synthetic import write_dataset
-from search.calibration import Calibration, ConformalCalibrator, change_levels
+from search.calibration import Calibration
+from search.calibrator import ConformalCalibrator, change_levels
 from search.inspector import Inspector
 from tests.indexer.test_build import CountingStore, contents, state
 

@@ -20,7 +20,7 @@ from indexer.schema import (
     visible,
 )
 from indexer.store import VectorStore
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 
 
 def never() -> Backbone:

@@ -9,13 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backbones.specs import find_spec
-from search.calibration import (
-    Calibration,
-    CalibrationError,
-    ConformalCalibrator,
-    calibrate,
-    images_needed,
-)
+from search.calibration import Calibration, CalibrationError, calibrate, images_needed
+from search.calibrator import ConformalCalibrator
 
 TOLERANCE = 1e-9
 """Slack for levels such as 0.05, which no binary fraction equals."""

@@ -13,14 +13,8 @@ from indexer.category import read_bank
 from indexer.dataset import read_dataset
 from indexer.schema import MemoryBank
 from indexer.store import open_store
-from search.calibration import (
-    Calibration,
-    CalibrationError,
-    ConformalCalibrator,
-    best_f1_threshold,
-    calibrate,
-    change_levels,
-)
+from search.calibration import Calibration, CalibrationError, best_f1_threshold, calibrate
+from search.calibrator import ConformalCalibrator, change_levels
 from search.crossconformal import leave_one_out_distances
 
 

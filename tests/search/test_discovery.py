@@ -11,7 +11,7 @@ from indexer.category import read_images
 from indexer.dataset import read_dataset
 from indexer.living import add_images
 from indexer.store import VectorStore
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.discovery import cluster_defects, group_alike, unusual_images
 
 

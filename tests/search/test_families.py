@@ -21,7 +21,7 @@ from indexer.category import read_bank, read_images
 from indexer.dataset import read_dataset
 from indexer.schema import CategoryError
 from indexer.store import VectorStore, open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from tests.indexer.test_image_level import (
     NEIGHBORS,

@@ -14,7 +14,7 @@ from indexer.dataset import read_dataset
 from indexer.looks import look_of
 from indexer.schema import health_collection
 from indexer.store import VectorStore
-from search.calibration import change_levels
+from search.calibrator import change_levels
 from search.health import Watch, betting_capital, check_health
 from search.inspector import Inspector
 

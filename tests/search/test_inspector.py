@@ -31,7 +31,8 @@ from indexer.schema import (
     patch_point,
 )
 from indexer.store import VectorStore, open_store
-from search.calibration import Calibration, ConformalCalibrator, change_levels
+from search.calibration import Calibration
+from search.calibrator import ConformalCalibrator, change_levels
 from search.inspector import Inspector
 from search.prediction import Prediction
 

@@ -17,7 +17,8 @@ from indexer.dataset import read_dataset
 from indexer.kept import read_kept
 from indexer.living import add_images, remove_images, rollback
 from indexer.store import VectorStore, open_store
-from search.calibration import Calibration, ConformalCalibrator, Method, calibrate, change_levels
+from search.calibration import Calibration, Method, calibrate
+from search.calibrator import ConformalCalibrator, change_levels
 from search.inspector import Inspector
 from search.known_defects import known_defect_score
 from search.replay import replay_additions

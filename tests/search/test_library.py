@@ -13,7 +13,8 @@ from indexer.dataset import ImageRecord, read_dataset
 from indexer.naming import label_images
 from indexer.schema import DEFECT, WHOLE, CategoryError, images_collection, visible
 from indexer.store import Range, VectorParams, VectorStore, open_store
-from search.calibration import ConformalCalibrator, calibrate
+from search.calibration import calibrate
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.library import conditions, deviating_alike
 from tests.conftest import CORESET

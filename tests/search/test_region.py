@@ -21,7 +21,7 @@ from indexer.living import Change, add_images, quarantine_image, remove_images, 
 from indexer.naming import label_images
 from indexer.schema import DEFECT_PATCHES, CatalogEntry, CategoryError, defects_collection
 from indexer.store import VectorStore
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.library import Neighbor
 from tests.conftest import CORESET

@@ -13,7 +13,8 @@ from indexer.category import read_bank
 from indexer.dataset import read_dataset
 from indexer.living import add_images
 from indexer.store import VectorStore, open_store
-from search.calibration import Calibration, ConformalCalibrator, Method
+from search.calibration import Calibration, Method
+from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.replay import replay_additions
 

@@ -21,7 +21,7 @@ from indexer.dataset import read_dataset
 from indexer.schema import LibraryImage, image_point, images_collection
 from indexer.store import open_store
 from indexer.synthetic import write_dataset
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from tests.ui.driving import Browser, browsing, serving
 
 IMAGES, TIMES = 10_000, 12

@@ -17,7 +17,7 @@ from eval.report import write_report
 from indexer.catalog import find_entry
 from indexer.living import add_images
 from indexer.store import open_store
-from search.calibration import ConformalCalibrator
+from search.calibrator import ConformalCalibrator
 from tests.ui.driving import CHROMIUM, DRIVER, Browser, browsing, serving
 
 pytestmark = pytest.mark.skipif(

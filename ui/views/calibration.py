@@ -8,15 +8,9 @@ from backbones.errors import VecspectError
 from eval.calibration_study import estimated_recall
 from indexer.imagined import imagine_defects
 from indexer.schema import DEFECT_PATCHES, CatalogEntry
-from search.calibration import (
-    DEFAULT_REJECT,
-    Calibration,
-    CalibrationError,
-    ConformalCalibrator,
-    change_levels,
-    images_needed,
-)
+from search.calibration import DEFAULT_REJECT, Calibration, CalibrationError, images_needed
 from search.calibration import calibrate as calibration_of
+from search.calibrator import ConformalCalibrator, change_levels
 from search.health import RATE, WINDOW, check_health, health_traces
 from ui import charts
 from ui.desk import Desk, Key

@@ -10,7 +10,8 @@ from backbones.errors import ImageError, VecspectError
 from indexer.living import Change, quarantine_image, remove_images
 from indexer.naming import label_images
 from indexer.schema import CatalogEntry, LibraryImage
-from search.calibration import Calibration, ConformalCalibrator
+from search.calibration import Calibration
+from search.calibrator import ConformalCalibrator
 from search.discovery import Cluster, cluster_defects
 from ui import parts
 from ui.desk import Desk, Key

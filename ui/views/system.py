@@ -13,7 +13,8 @@ from indexer.build import build_index
 from indexer.catalog import read_history
 from indexer.dataset import normal_images, read_dataset
 from indexer.schema import CatalogEntry, collections_of, health_collection
-from search.calibration import Calibration, ConformalCalibrator
+from search.calibration import Calibration
+from search.calibrator import ConformalCalibrator
 from ui import parts
 from ui.desk import Desk, Key
 from ui.jobs import Job
