@@ -5,13 +5,20 @@ from pathlib import Path
 import pytest
 
 from backbones.base import Backbone
-from indexer import schema
+from indexer import category
 from indexer.build import build_index
 from indexer.catalog import find_entry
 from indexer.category import create_collections, read_images
 from indexer.dataset import ImageRecord, read_dataset
 from indexer.naming import label_images
-from indexer.schema import DEFECT, WHOLE, CategoryError, images_collection, visible
+from indexer.schema import (
+    DEFECT,
+    LIBRARY_INDEXES,
+    WHOLE,
+    CategoryError,
+    images_collection,
+    visible,
+)
 from indexer.store import Range, VectorParams, VectorStore, open_store
 from search.calibration import calibrate
 from search.calibrator import ConformalCalibrator
@@ -214,7 +221,7 @@ def test_library_written_before_a_field_was_indexed_gets_the_index(
     points = list(learnt.scroll(library, with_vectors=True))
     learnt.delete_collection(library)
     with monkeypatch.context() as before:
-        before.setattr(schema, "LIBRARY_INDEXES", {"label": "keyword"})
+        before.setattr(category, "LIBRARY_INDEXES", {"label": "keyword"})
         create_collections(learnt, entry)
     learnt.upsert(library, points)
     assert learnt.payload_indexes(library).keys() == {"label"}
@@ -222,7 +229,7 @@ def test_library_written_before_a_field_was_indexed_gets_the_index(
         create_collections(learnt, entry)
     else:
         label_one(learnt, line="3")
-    assert schema.LIBRARY_INDEXES.items() <= learnt.payload_indexes(library).items()
+    assert LIBRARY_INDEXES.items() <= learnt.payload_indexes(library).items()
 
 
 def test_graph_of_a_library_is_kept_up_with_every_change(
