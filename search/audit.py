@@ -1,4 +1,8 @@
-"""Which normal images look like defects: each is scored by a memory bank that lacks it."""
+"""Which normal images look like defects: each is scored by a memory bank that lacks it.
+
+Where one of them alone sets the reject level, it is worth a look before anything is trusted: a
+defect among the calibration images lets every smaller one pass.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from indexer.kept import read_kept
 from indexer.progress import Progress
 from indexer.schema import CatalogEntry, CategoryError
 from indexer.store import VectorStore, open_store
+from search.calibration import Calibration, conformal_rank
 from search.calibrator import ConformalCalibrator
 from search.scoring import image_score
 
@@ -26,6 +31,33 @@ class Suspect:
     image_id: str
     path: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class LevelImage:
+    """The one calibration image whose ``score`` is the reject level, and the next highest score."""
+
+    image_id: str
+    path: str
+    score: float
+    next_score: float
+
+
+def level_image(store: VectorStore, entry: CatalogEntry) -> LevelImage | None:
+    """The image that alone sets the reject level; None where the level rests on several.
+
+    By rank that is so below 2 / (n + 1): at 1 % with fewer than 199 calibration images. An
+    image-level category keeps no distances to tell it by.
+    """
+    calibration = Calibration.from_payload(entry.calibration)
+    by_rank = calibration.method in ("conformal", "cross-conformal")
+    alone = by_rank and conformal_rank(calibration.alpha_reject, calibration.n) <= 1
+    if not alone or calibration.n < 2 or entry.spec.level == "image":
+        return None
+    ordered = _by_score(store, entry)
+    (first, score), (_, next_score) = ordered[:2]
+    image = read_images(store, entry, {"image_id": first})[first]
+    return LevelImage(first, image.path, score, next_score)
 
 
 def audit(store: VectorStore, entry: CatalogEntry) -> list[Suspect]:
@@ -41,10 +73,9 @@ def audit(store: VectorStore, entry: CatalogEntry) -> list[Suspect]:
             f"{entry.category} --audit, or learn with --method cross-conformal."
         )
     images = read_images(store, entry)
-    scores = {key: image_score(found) for key, found in read_kept(store, entry, "distances")}
-    ordered = sorted(scores, key=lambda key: (-scores[key], key))
     return [
-        Suspect(rank, key, images[key].path, scores[key]) for rank, key in enumerate(ordered, 1)
+        Suspect(rank, key, images[key].path, score)
+        for rank, (key, score) in enumerate(_by_score(store, entry), 1)
     ]
 
 
@@ -69,3 +100,9 @@ def audit_dataset(
             on_progress=on_progress,
         ).entry
         return audit(store, entry)
+
+
+def _by_score(store: VectorStore, entry: CatalogEntry) -> list[tuple[str, float]]:
+    """(image id, score) of the calibration images, highest first."""
+    scores = ((key, image_score(found)) for key, found in read_kept(store, entry, "distances"))
+    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))

@@ -66,7 +66,7 @@ def index(
     from indexer.dataset import normal_images, read_dataset
     from indexer.imagined import imagine_defects
     from search.audit import audit as rank_normal_images
-    from search.audit import audit_dataset
+    from search.audit import audit_dataset, level_image
     from search.calibration import Calibration
     from search.calibrator import ConformalCalibrator, change_levels
     from ui.console import note, note_skipped, progress_bars, say
@@ -135,9 +135,10 @@ def index(
             entry = change_levels(
                 opened, entry, alpha_reject=levels[0], alpha_review=levels[1], method=chosen
             )
+        alone = level_image(opened, entry)
     for line in describe_build(build, levels_changed=entry != build.entry):
         say(line)
-    say(describe_levels(entry))
+    say(describe_levels(entry, alone))
     if audit:
         say(describe_suspects(suspects[: max(10, len(suspects) // 10)]))
     for path in build.duplicates:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from indexer.living import Change
     from indexer.schema import CatalogEntry
     from indexer.store import VectorStore
+    from search.audit import LevelImage
 
 
 def calibrate(
@@ -60,6 +61,7 @@ def calibrate(
     from eval.calibration_study import estimated_recall
     from indexer.catalog import find_entry
     from indexer.imagined import imagine_defects
+    from search.audit import level_image
     from search.calibration import Calibration
     from search.calibrator import ConformalCalibrator, change_levels, check_method
     from search.inspector import load_category_network
@@ -91,11 +93,12 @@ def calibrate(
             known_defects=known_defects,
         )
         caught = estimated_recall(opened, entry) if recall else []
+        alone = level_image(opened, entry)
     if entry.revision == before.revision:
         say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
     else:
         say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
-    say(describe_levels(entry))
+    say(describe_levels(entry, alone))
     if recall:
         say(recall_table(caught))
         recall_figure(caught).savefig(recall, dpi=110)
@@ -120,6 +123,7 @@ def add(
     from indexer.catalog import find_entry
     from indexer.dataset import expand_paths
     from indexer.living import add_images
+    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import note, note_skipped, progress_bars
@@ -153,6 +157,7 @@ def add(
                 defect_type=defect_type,
                 on_progress=on_progress,
             )
+        alone = level_image(opened, change.entry)
     for path in change.known:
         note(f"left out {path}: the library has the same bytes")
     for skipped in change.skipped:
@@ -160,7 +165,7 @@ def add(
     remark = ""
     if label == "normal" and change.images and not change.patches:
         remark = "The memory bank did not grow: it covers them already, or they calibrate."
-    _tell(change, as_json, remark)
+    _tell(change, alone, as_json, remark)
     if change.skipped:
         raise typer.Exit(FAILED)
 
@@ -175,6 +180,7 @@ def remove(
     """Let images leave a category: no score, neighbour or evidence comes from them again."""
     from indexer.catalog import find_entry
     from indexer.living import remove_images
+    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -182,7 +188,8 @@ def remove(
         change = remove_images(
             image_ids, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
         )
-    _tell(change, as_json)
+        alone = level_image(opened, change.entry)
+    _tell(change, alone, as_json)
 
 
 def quarantine(
@@ -195,6 +202,7 @@ def quarantine(
     """Keep an image in the library and out of the memory bank and the calibration."""
     from indexer.catalog import find_entry
     from indexer.living import quarantine_image
+    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -202,7 +210,8 @@ def quarantine(
         change = quarantine_image(
             image_id, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
         )
-    _tell(change, as_json)
+        alone = level_image(opened, change.entry)
+    _tell(change, alone, as_json)
 
 
 def history(
@@ -328,7 +337,7 @@ def _replay(
     say(json.dumps(asdict(found), default=str) if as_json else describe_replay(found))
 
 
-def _tell(change: Change, as_json: bool, remark: str = "") -> None:
+def _tell(change: Change, alone: LevelImage | None, as_json: bool, remark: str = "") -> None:
     from ui.console import say
     from ui.output import describe_levels
 
@@ -351,4 +360,4 @@ def _tell(change: Change, as_json: bool, remark: str = "") -> None:
         say(remark)
     if change.uncovered:
         say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
-    say(describe_levels(entry))
+    say(describe_levels(entry, alone))

@@ -11,7 +11,7 @@ from typing import IO, Any
 from indexer.build import BuildReport
 from indexer.counts import PASSED_OVER, PICKED_OUT
 from indexer.schema import CatalogEntry
-from search.audit import Suspect
+from search.audit import LevelImage, Suspect
 from search.calibration import DEFAULT_REJECT, Calibration, images_needed
 from search.health import RATE, WINDOW, Health
 from search.inspector import Inspector
@@ -45,8 +45,12 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]
     )
 
 
-def describe_levels(entry: CatalogEntry) -> str:
-    """The levels in force and, where n does not support 1 %, what that takes."""
+def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
+    """The levels in force and, where n does not support 1 %, what that takes.
+
+    Args:
+        alone: the image that alone sets the reject level, if one does.
+    """
     calibration = Calibration.from_payload(entry.calibration)
     most = {"conformal": "at most "}.get(calibration.method, "about ")
     reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
@@ -71,6 +75,12 @@ def describe_levels(entry: CatalogEntry) -> str:
             )
         else:
             line += "normal images."
+    if alone:
+        line += (
+            f"\nThe reject level is the score of one image, {alone.path} (the next highest is "
+            f"{alone.next_score:.4g}). Look at it: if it is no good part, "
+            f"vecspect quarantine {alone.image_id} --category {entry.category}"
+        )
     return line
 
 

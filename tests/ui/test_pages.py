@@ -16,6 +16,7 @@ from eval.benchmark import run_benchmark
 from eval.report import write_report
 from indexer.living import remove_images
 from indexer.store import open_store
+from search.audit import level_image
 from ui.batch import begin, work_off
 from ui.desk import Desk, Key
 from ui.shell import place
@@ -212,6 +213,9 @@ def test_calibration_says_what_the_images_support(open_page: OpenPage) -> None:
     n = desk_of_process().entry(GRID).counts["calibration_images"]
     assert f"{n} calibration images: they support no level below" in texts(page)
     assert "No image has been scored at this revision yet" in texts(page)
+    alone = level_image(desk_of_process().store, desk_of_process().entry(GRID))
+    assert alone
+    assert f"the next highest is {alone.next_score:.4g}" in texts(page)
 
 
 def test_moving_a_level_and_applying_it_is_a_revision(open_page: OpenPage) -> None:

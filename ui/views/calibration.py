@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from backbones.errors import VecspectError
 from eval.calibration_study import estimated_recall
 from indexer.imagined import imagine_defects
 from indexer.schema import DEFECT_PATCHES, CatalogEntry
+from search.audit import level_image
 from search.calibration import DEFAULT_REJECT, Calibration, CalibrationError, images_needed
 from search.calibration import calibrate as calibration_of
 from search.calibrator import ConformalCalibrator, change_levels
@@ -15,7 +18,7 @@ from search.health import RATE, WINDOW, check_health, health_traces
 from ui import charts
 from ui.desk import Desk, Key
 from ui.output import describe_bound
-from ui.shell import attempt, changed_to, choose_category, desk, plain, revision_text
+from ui.shell import attempt, changed_to, choose_category, desk, page, plain, revision_text
 from ui.widgets import GLYPHS
 
 
@@ -26,6 +29,7 @@ def show() -> None:
     entry = opened.entry(key)
     st.caption(plain(revision_text(entry)))
     _levels(opened, key, entry)
+    _alone(opened, key, entry)
     st.divider()
     _recall(opened, key, entry)
     st.divider()
@@ -102,6 +106,23 @@ def _support(now: Calibration, entry: CatalogEntry) -> None:
     if now.smallest_alpha > DEFAULT_REJECT:
         text += f"; {DEFAULT_REJECT:.0%} takes {missing} more"
     st.caption(plain(text + "."))
+
+
+def _alone(opened: Desk, key: Key, entry: CatalogEntry) -> None:
+    """The image that alone sets the level in force, to be looked at."""
+    with opened.lock:
+        image = level_image(opened.store, entry)
+    if image:
+        st.markdown(
+            f"The reject level in force is the score of one image; the next highest is "
+            f"{image.next_score:.4g}. Look at it, and quarantine it if it is no good part:"
+        )
+        st.page_link(
+            page("library"),
+            label=plain(Path(image.path).name),
+            icon=":material/image:",
+            query_params={"category": key.category, "image": image.image_id},
+        )
 
 
 def _told(opened: Desk, key: Key, wanted: Calibration) -> None:
