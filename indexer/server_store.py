@@ -12,14 +12,12 @@ from urllib.parse import urlsplit
 
 from qdrant_client import QdrantClient, models
 
+from indexer.server_words import DISTANCES, filter_of, search_params, vectors_config
 from indexer.store import (
     PLAIN_COLLECTIONS,
-    Distance,
     Hit,
     PayloadIndex,
     Point,
-    Quantization,
-    Range,
     ServerCollections,
     StoreError,
     Vector,
@@ -27,7 +25,6 @@ from indexer.store import (
     Where,
 )
 from indexer.store_checks import (
-    Match,
     as_point,
     check_collection_name,
     check_id,
@@ -39,7 +36,6 @@ from indexer.store_checks import (
     plain_field,
     plain_payload,
     vector_selection,
-    where_clauses,
 )
 
 MEMORY = ":memory:"
@@ -48,12 +44,6 @@ TIMEOUT_S = 60
 GRPC_CHUNK_BYTES = 16 << 20  # raw floats a request
 REST_CHUNK_BYTES = 4 << 20  # JSON takes five times that, and the server refuses 32 MiB
 CHUNK_POINTS = 1000
-OVERSAMPLING = 3.0  # of quantised vectors: measured on int8, eval/results/library.md
-DISTANCES: dict[Distance, models.Distance] = {
-    "euclid": models.Distance.EUCLID,
-    "cosine": models.Distance.COSINE,
-    "dot": models.Distance.DOT,
-}
 INDEX_KINDS: tuple[PayloadIndex, ...] = ("keyword", "integer", "float", "bool", "datetime")
 INDEX_NAMES = {models.PayloadSchemaType(kind): kind for kind in INDEX_KINDS}
 DISTANCE_NAMES = {distance: name for name, distance in DISTANCES.items()}
@@ -108,7 +98,7 @@ class ServerStore:
             else:
                 self._client.create_collection(
                     name,
-                    vectors_config=_config(vectors, self._made.quantization),
+                    vectors_config=vectors_config(vectors, self._made.quantization),
                     shard_number=self._made.shards,
                     replication_factor=self._made.replication,
                     write_consistency_factor=self._made.write_consistency,
@@ -166,7 +156,7 @@ class ServerStore:
 
     def delete(self, name: str, where: Where) -> None:
         """See `VectorStore`."""
-        condition = _filter(where)
+        condition = filter_of(where)
         if condition is None:
             raise StoreError("delete needs a condition; delete_collection removes everything")
         with self._calls():
@@ -201,7 +191,7 @@ class ServerStore:
         batch: int = 1000,
     ) -> Iterator[Point]:
         """See `VectorStore`."""
-        condition, offset = _filter(where), None
+        condition, offset = filter_of(where), None
         while True:
             with self._calls():
                 records, offset = self._client.scroll(
@@ -234,8 +224,8 @@ class ServerStore:
                 query=row.tolist(),
                 using=using,
                 limit=top,
-                query_filter=_filter(where),
-                search_params=None if self._memory else _search_params(exact),
+                query_filter=filter_of(where),
+                search_params=None if self._memory else search_params(exact),
                 with_payload=True,
             ).points
         return [Hit(str(hit.id), hit.score, hit.payload or {}) for hit in found]
@@ -243,7 +233,7 @@ class ServerStore:
     def count(self, name: str, where: Where | None = None) -> int:
         """See `VectorStore`."""
         with self._calls():
-            return self._client.count(name, count_filter=_filter(where), exact=True).count
+            return self._client.count(name, count_filter=filter_of(where), exact=True).count
 
     def flush(self, name: str) -> None:
         """See `VectorStore`."""
@@ -335,46 +325,3 @@ def _explain(error: Exception, location: str) -> StoreError:
             "and that gRPC is open on the next port or switched off"
         )
     return StoreError(f"store {location}: {text[:300] or type(error).__name__}")
-
-
-def _search_params(exact: bool) -> models.SearchParams:
-    """An exact search reads the full vectors by itself."""
-    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-    return models.SearchParams(exact=exact, quantization=None if exact else rescored)
-
-
-def _config(
-    vectors: Mapping[str, VectorParams], quantization: Quantization | None
-) -> dict[str, models.VectorParams]:
-    int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-    quantised = models.ScalarQuantization(scalar=int8)
-    return {
-        key: models.VectorParams(
-            size=params.size,
-            distance=DISTANCES[params.distance],
-            hnsw_config=None if params.indexed else models.HnswConfigDiff(m=0),
-            quantization_config=quantised if quantization and params.indexed else None,
-            on_disk=True if quantization and params.indexed else None,
-        )
-        for key, params in vectors.items()
-    }
-
-
-def _filter(where: Where | None) -> models.Filter | None:
-    if not where:
-        return None
-    must, must_not = where_clauses(where)
-    return models.Filter(
-        must=[_condition(*clause) for clause in must],
-        must_not=[_condition(*clause) for clause in must_not],
-    )
-
-
-def _condition(field: str, value: Match) -> models.FieldCondition:
-    path = field_path(field)
-    if isinstance(value, Range):
-        bounds = models.Range(gte=value.gte, gt=value.gt, lte=value.lte, lt=value.lt)
-        return models.FieldCondition(key=path, range=bounds)
-    if isinstance(value, list):
-        return models.FieldCondition(key=path, match=models.MatchAny(any=value))
-    return models.FieldCondition(key=path, match=models.MatchValue(value=value))

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from backbones.errors import VecspectError
-from ui import commands, living, measuring, networks, serve, similarity, studies
+from ui import commands, levels, living, measuring, networks, serve, similarity, studies
 from ui.options import FAILED
 
 INTERRUPTED = 130
@@ -35,14 +35,14 @@ for command in (
     studies.living_study,
     studies.known_defects_study,
     commands.status,
-    living.calibrate,
+    levels.calibrate,
     living.add,
     living.remove,
     living.quarantine,
     living.history,
     living.rollback,
-    living.audit,
-    living.health,
+    levels.audit,
+    levels.health,
     networks.backbones,
     networks.export,
     serve.ui,
