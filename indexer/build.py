@@ -27,6 +27,7 @@ from indexer.revise import commit, forget_before, undo_interrupted
 from indexer.schema import (
     DEFECT_PATCHES,
     CatalogEntry,
+    MemoryBank,
     bank_collection,
     check_category,
     collections_of,
@@ -35,7 +36,7 @@ from indexer.schema import (
     patch_point,
     patches_collection,
 )
-from indexer.short_forms import AXES, keep_short_forms
+from indexer.short_forms import AXES, ShortForms, keep_short_forms
 from indexer.stages import (
     channel_statistics,
     choose_bank,
@@ -111,30 +112,9 @@ def build_index(
         skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
         return BuildReport(current, False, tuple(skipped), tuple(duplicates), seconds)
 
-    revision = current.revision + 1 if current else 1
-    entry = CatalogEntry(
-        category=category,
-        backbone=backbone.spec.name,
-        fingerprint=backbone.fingerprint,
-        precision=backbone.precision,
-        source=str(backbone.source) if backbone.source else None,
-        revision=revision,
-        origin=revision,
-        action=f"learnt {category}",
-        layout=calibrator.layout,
-        radius=0.0,
-        build_key=key,
-        spec=backbone.spec,
-        channels={},
-        calibration={},
-        settings=settings,
-        counts={DEFECT_PATCHES: 0} if backbone.spec.level == "patch" else {},
-        skipped=[],
-        versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
-        built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
+    entry = _new_entry(category, backbone, calibrator, settings, key, current)
     create_collections(store, entry)
-    undo_interrupted(store, replace(entry, revision=revision - 1))
+    undo_interrupted(store, replace(entry, revision=entry.revision - 1))
 
     undecoded: list[Skipped] = []
     if alone:
@@ -156,12 +136,7 @@ def build_index(
     # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
     library = images_collection(category, entry.backbone)
     store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
-    keeps_patches = entry.spec.level == "patch"
-    forms = None
-    if keeps_patches:
-        axes = principal_axes(bank.vectors, AXES)
-        forms = keep_short_forms(store, entry, axes)
-        keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
+    forms = _keep_axes(store, entry, bank)
     measure = calibrator.scorer(store, entry, bank)
     held_out, distances = embed_calibration(
         items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
@@ -170,7 +145,7 @@ def build_index(
         distances = chosen.distances(calibrator, bank, forms)
     if not distances:
         raise all_unusable(items, "calibration", undecoded)
-    if keeps_patches:
+    if entry.spec.level == "patch":
         keep(store, entry, "distances", distances.items())
     paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
     calibrating_paths = ((key, path) for key, path in paths if key in distances)
@@ -198,12 +173,10 @@ def build_index(
     joining = [*((im, v, None) for im, v in held_out), *tested]
     store.upsert(library, (image_point(entry, im, v, entry.built_at, d) for im, v, d in joining))
     if len(bank.vectors):
+        cells = zip(bank_cells.tolist(), bank.vectors, strict=True)
         store.upsert(
             bank_collection(category, entry.backbone),
-            (
-                patch_point(entry, images[i][0], int(row), int(col), vector)
-                for (i, row, col), vector in zip(bank_cells, bank.vectors, strict=True)
-            ),
+            (patch_point(entry, images[i][0], row, col, vector) for (i, row, col), vector in cells),
         )
     commit(store, entry)
     on_progress("writing", len(bank.vectors), len(bank.vectors))
@@ -212,6 +185,48 @@ def build_index(
         store.optimize(collection)
     clock.stop("writing")
     return BuildReport(entry, True, tuple(skipped), tuple(duplicates), seconds)
+
+
+def _new_entry(
+    category: str,
+    backbone: Backbone,
+    calibrator: Calibrator,
+    settings: dict[str, float],
+    key: str,
+    current: CatalogEntry | None,
+) -> CatalogEntry:
+    """The revision after ``current``, before anything is learnt."""
+    revision = current.revision + 1 if current else 1
+    return CatalogEntry(
+        category=category,
+        backbone=backbone.spec.name,
+        fingerprint=backbone.fingerprint,
+        precision=backbone.precision,
+        source=str(backbone.source) if backbone.source else None,
+        revision=revision,
+        origin=revision,
+        action=f"learnt {category}",
+        layout=calibrator.layout,
+        radius=0.0,
+        build_key=key,
+        spec=backbone.spec,
+        channels={},
+        calibration={},
+        settings=settings,
+        counts={DEFECT_PATCHES: 0} if backbone.spec.level == "patch" else {},
+        skipped=[],
+        versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
+        built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _keep_axes(store: VectorStore, entry: CatalogEntry, bank: MemoryBank) -> ShortForms | None:
+    """Keep what depends on where the bank's patches vary most; None without patches."""
+    if entry.spec.level == "image":
+        return None
+    axes = principal_axes(bank.vectors, AXES)
+    keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
+    return keep_short_forms(store, entry, axes)
 
 
 class _Clock:
