@@ -1,10 +1,11 @@
 """What lies where in Qdrant: collections, payload fields and ids.
 
-The only module that knows the names. One catalog point per (category, backbone) carries the
-revision that readers use; every other point carries the revisions it belongs to: from ``since`` on
-and before ``until``. A change writes the points of the next revision and the ends of those that
-leave first, and the catalog point last, so a reader sees the revision before or the one after,
-never a mixture, even if the writer is killed; and it writes what changes, not the rest.
+The only module that knows how collections are named and points identified. One catalog point per
+(category, backbone) carries the revision that readers use; every other point carries the revisions
+it belongs to: from ``since`` on and before ``until``. A change writes the points of the next revision
+and the ends of those that leave first, and the catalog point last, so a reader sees the revision
+before or the one after, never a mixture, even if the writer is killed; and it writes what changes,
+not the rest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ LIBRARY_INDEXES: dict[str, PayloadIndex] = {
     "added_at": "datetime",
     **LIFE_INDEXES,
 }
-"""Every field of the image library that can be filtered; for the users' own see `index_fields`."""
+"""Every field of the image library that can be filtered; for the users' own see
+`indexer.category.index_fields`."""
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
 _CATEGORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*")
 
@@ -122,7 +124,7 @@ class LibraryImage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """The normal patches kept for a category; or, by `read_defect_patches`, those of defects.
+    """The normal patches kept for a category; or those of defects.
 
     Attributes:
         vectors: (M, D) float32.

@@ -17,11 +17,7 @@ from backbones.preprocess import Box
 from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
 from indexer.catalog import find_entry, is_current
-from indexer.category import (
-    check_defect_patches_kept,
-    check_defects_kept,
-    with_channels,
-)
+from indexer.category import check_defect_patches_kept, check_defects_kept, with_channels
 from indexer.schema import CatalogEntry, CategoryError, MemoryBank
 from indexer.store import VectorStore
 from search.calibration import Calibration
@@ -32,9 +28,7 @@ from search.library import By, Neighbor, conditions, neighbors
 from search.prediction import Evidence, Prediction
 from search.region import region_neighbors
 from search.revision import Revision
-from search.scoring import (
-    patch_distances,
-)
+from search.scoring import patch_distances
 from search.similar import deviation
 
 Float32 = NDArray[np.float32]
