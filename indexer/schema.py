@@ -1,11 +1,11 @@
 """What lies where in Qdrant: collections, payload fields and ids.
 
 The only module that knows how collections are named and points identified. One catalog point per
-(category, backbone) carries the revision that readers use; every other point carries the revisions
-it belongs to: from ``since`` on and before ``until``. A change writes the points of the next revision
-and the ends of those that leave first, and the catalog point last, so a reader sees the revision
-before or the one after, never a mixture, even if the writer is killed; and it writes what changes,
-not the rest.
+(category, backbone) carries the revision that readers use; every other point carries the
+revisions it belongs to: from ``since`` on and before ``until``. A change writes the points of the
+next revision and the ends of those that leave first, and the catalog point last, so a reader sees
+the revision before or the one after, never a mixture, even if the writer is killed; and it writes
+what changes, not the rest.
 """
 
 from __future__ import annotations
