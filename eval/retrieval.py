@@ -22,6 +22,7 @@ from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from eval.benchmark import BenchmarkSettings, named_stages, read_mask
 from eval.defect_forms import rival_likenesses
+from eval.groups import GroupFigures, group_figures
 from eval.parts import parts_of
 from eval.proposals import ProposalFigures, proposal_figures
 from eval.ranking import RetrievalFigures, cosines, ranking_figures, retrieval_figures
@@ -161,12 +162,22 @@ class _Library:
         left_out: LeftOut,
         figures: RetrievalFigures,
         proposals: ProposalFigures | None = None,
+        groups: GroupFigures | None = None,
     ) -> RetrievalRow:
         searched = [i for i in self.images.values() if finds == "label" or i.label == "defective"]
         parts = len({self.parts[image.path] for image in searched})
         entry = self.inspector.entry
         return RetrievalRow(
-            entry.category, entry.backbone, queries, finds, by, left_out, parts, figures, proposals
+            entry.category,
+            entry.backbone,
+            queries,
+            finds,
+            by,
+            left_out,
+            parts,
+            figures,
+            proposals,
+            groups,
         )
 
     def others(self, hits: Sequence[Neighbor], own: str, left_out: LeftOut) -> list[Neighbor]:
@@ -179,9 +190,11 @@ class _Library:
         """Each defective image asked of the others by the vectors that are kept, and by rivals."""
         whole, images = self._kept(WHOLE)
         ways = {"whole": (cosines(whole), images)}
+        groups = {"whole": group_figures(whole, [image.defect_type for image in images])}
         if rivals:
             deviates, images = self._kept(DEFECT)
             ways["defect"] = cosines(deviates), images
+            groups["defect"] = group_figures(deviates, [image.defect_type for image in images])
             for by, likeness in rival_likenesses(
                 self.inspector, [Path(image.path) for image in images]
             ).items():
@@ -196,7 +209,17 @@ class _Library:
                 proposals = None
                 if by == "defect" and left_out == self.left_out[-1] and _votes(alone):
                     proposals = proposal_figures(deviates, types, alone)
-                rows.append(self.row("defective", "type", by, left_out, figures, proposals))
+                rows.append(
+                    self.row(
+                        "defective",
+                        "type",
+                        by,
+                        left_out,
+                        figures,
+                        proposals,
+                        groups.pop(by, None),
+                    )
+                )
         return rows
 
     def _kept(self, name: str) -> tuple[Float32, list[LibraryImage]]:

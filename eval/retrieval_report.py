@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from eval.groups import GroupFigures, groups_table
 from eval.proposals import ProposalFigures, proposals_table
 from eval.ranking import RetrievalFigures
 
@@ -26,6 +27,7 @@ class RetrievalRow:
         parts: shown by the images searched; fewer than there are images where one part was
             photographed several times.
         proposals: how well the type is proposed from what deviates; of one row of ``defect`` alone.
+        groups: how the vectors compared fall into groups; of ``whole`` and ``defect``, once each.
     """
 
     category: str
@@ -37,10 +39,11 @@ class RetrievalRow:
     parts: int
     figures: RetrievalFigures
     proposals: ProposalFigures | None = None
+    groups: GroupFigures | None = None
 
 
 def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
-    """The rows as Markdown, and below them those of the proposals where there are any."""
+    """The rows as Markdown, and below them those of proposals and groups where there are any."""
     heads = ["data set", "backbone", "queries", "finds", "by", "left out", "n", "parts"]
     heads += ["chance", "P@1", "P@5", "mAP", "nDCG"]
     lines = [heads, ["---"] * len(heads)]
@@ -51,4 +54,8 @@ def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
         lines.append([*names, str(f.queries), str(row.parts), *texts])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     proposed = [(row.category, row.backbone, row.proposals) for row in rows if row.proposals]
-    return table + (f"\n\n{proposals_table(proposed)}" if proposed else "")
+    grouped = [(row.category, row.backbone, row.by, row.groups) for row in rows if row.groups]
+    parts = [table]
+    parts += [proposals_table(proposed)] if proposed else []
+    parts += [groups_table(grouped)] if grouped else []
+    return "\n\n".join(parts)

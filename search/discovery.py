@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
+from indexer.nearest import nearest_of
 from indexer.schema import (
     WHOLE,
     CatalogEntry,
@@ -25,7 +27,15 @@ from search.library import read_defects
 Float32 = NDArray[np.float32]
 
 NEIGHBORS = 5
+_AT_A_TIME = 256
+"""Images whose likeness to all others is held at once: 100 MB with 100,000."""
+CLEAR = 0.5
+"""Mean silhouette from which groups are held to be found and not made (Kaufman and Rousseeuw 1990).
+"""
 MOST_CLUSTERS = 15
+"""Groups at most among which the silhouette chooses."""
+MOST_GROUPED = 2000
+"""Defects that are grouped by their distances to each other, whose number grows with the square."""
 MOST_MAPPED = 5000
 """Points of a plane that a browser still moves smoothly."""
 
@@ -74,20 +84,38 @@ def cluster_defects(store: VectorStore, entry: CatalogEntry) -> list[Cluster]:
 def group_alike(vectors: Float32) -> NDArray[np.int64]:
     """(N,) the group of each of the vectors (N, D) of length 1, N >= 2.
 
-    Agglomerative, by the mean cosine distance of two groups; of the numbers of groups from 2 to
-    `MOST_CLUSTERS`, the one with the largest mean silhouette (Rousseeuw 1987). Two or three
-    vectors are one group.
+    Ward's agglomeration (1963). As many groups as part best by their mean silhouette, where that
+    shows a structure, see `CLEAR`. Where it does not, as with most real defects, few groups would
+    mix types, and a mixed group cannot be named at once: there are then the root of N. Two or three
+    vectors are one group. Of many vectors `MOST_GROUPED` are grouped, and the others join the group
+    whose mean is nearest.
     """
-    best, groups = -1.0, np.zeros(len(vectors), np.int64)
-    distances = np.clip(1 - vectors.astype(np.float64) @ vectors.T, 0, None)
-    np.fill_diagonal(distances, 0)
+    if len(vectors) < 4:
+        return np.zeros(len(vectors), np.int64)
+    chosen = np.random.default_rng(0).permutation(len(vectors))[:MOST_GROUPED]
+    some = vectors[chosen]
+    groups = _clear_groups(some)
+    if groups is None:
+        groups = _ward(some, round(math.sqrt(len(vectors))))
+    means = np.stack([some[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
+    found = nearest_of(vectors, means)[1]
+    found[chosen] = groups
+    return found
+
+
+def _clear_groups(vectors: Float32) -> NDArray[np.int64] | None:
+    best, groups = CLEAR, None
     for count in range(2, min(MOST_CLUSTERS, len(vectors) - 2) + 1):
-        method = AgglomerativeClustering(count, metric="precomputed", linkage="average")
-        found = method.fit_predict(distances)
-        silhouette = float(silhouette_score(distances, found, metric="precomputed"))
+        found = _ward(vectors, count)
+        silhouette = float(silhouette_score(vectors, found, metric="cosine"))
         if silhouette > best:
-            best, groups = silhouette, found.astype(np.int64)
+            best, groups = silhouette, found
     return groups
+
+
+def _ward(vectors: Float32, count: int) -> NDArray[np.int64]:
+    found = AgglomerativeClustering(count, linkage="ward").fit_predict(vectors)
+    return np.asarray(found, np.int64)
 
 
 def image_plane(
@@ -128,8 +156,14 @@ def unusual_images(store: VectorStore, entry: CatalogEntry) -> list[Outlier]:
         return []
     near = min(NEIGHBORS, len(images) - 1)
     found = []
-    for i, (image, vector) in enumerate(zip(images, vectors, strict=True)):
-        others = np.delete(vectors @ vector, i)
-        mean = float(np.sort(1 - others)[:near].mean())
-        found.append(Outlier(image.image_id, image.path, image.split, mean))
+    for start in range(0, len(images), _AT_A_TIME):
+        likeness = vectors[start : start + _AT_A_TIME] @ vectors.T
+        rows = np.arange(len(likeness))
+        likeness[rows, start + rows] = -np.inf  # to itself
+        nearest = -np.partition(-likeness, near - 1, axis=1)[:, :near]
+        distances = (1 - nearest).mean(axis=1).tolist()
+        found += [
+            Outlier(image.image_id, image.path, image.split, distance)
+            for image, distance in zip(images[start:], distances, strict=False)
+        ]
     return sorted(found, key=lambda o: (-o.distance, o.image_id))

@@ -17,6 +17,7 @@ from backbones.base import Backbone
 from backbones.preprocess import Box
 from eval import benchmark, retrieval
 from eval.benchmark import BenchmarkSettings
+from eval.groups import group_figures
 from eval.ranking import cosines, retrieval_figures
 from eval.retrieval import mask_box, run_retrieval
 from eval.retrieval_report import retrieval_table
@@ -83,6 +84,15 @@ def test_what_is_found_of_the_part_itself_does_not_count() -> None:
         retrieval_figures(cosines(places), kinds, np.zeros(12, np.int64))
 
 
+def test_purity_is_what_naming_each_group_at_once_names_rightly() -> None:
+    corners = np.repeat(np.eye(8, dtype=np.float32)[:2], 6, axis=0)
+    apart = group_figures(corners, ["a"] * 6 + ["b"] * 6)
+    assert (apart.groups, apart.purity, apart.v_measure, apart.commonest) == (2, 1, 1, 0.5)
+    mixed = group_figures(corners, ["a", "a", "a", "b", "b", "c"] * 2)
+    assert (mixed.groups, mixed.purity) == (2, 0.5)
+    assert mixed.v_measure == pytest.approx(0, abs=1e-9)
+
+
 @pytest.fixture
 def own_network(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "load_backbone", lambda name, **options: network)
@@ -106,8 +116,9 @@ def test_data_set_is_searched_by_whole_image_by_defect_and_by_region(dataset: Pa
         ("defective", "label", "whole", 6, 26),
     ]
     table = retrieval_table(rows).splitlines()
-    assert len(table) == 13 + 1 + 3
-    assert table[-1].startswith("| grid | compact | 6 | ")
+    assert len(table) == 13 + 1 + 3 + 1 + 4
+    assert table[16].startswith("| grid | compact | 6 | ")
+    assert table[-1].startswith("| grid | compact | defect | 6 | 3 | 1.000 | ")
     assert table[3].startswith("| grid | compact | defective | type | defect | image | 6 | 6 | ")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from backbones.base import Backbone
@@ -10,7 +11,9 @@ from indexer.catalog import find_entry
 from indexer.category import read_images
 from indexer.dataset import read_dataset
 from indexer.living import add_images
-from indexer.store import VectorStore
+from indexer.schema import WHOLE, images_collection, visible
+from indexer.store import VectorStore, read_matrix
+from search import discovery
 from search.calibrator import ConformalCalibrator
 from search.discovery import cluster_defects, group_alike, unusual_images
 
@@ -23,6 +26,21 @@ def test_groups_far_apart_are_told_apart_without_their_number() -> None:
     groups = group_alike(vectors.astype(np.float32))
     assert len({(int(a), int(b)) for a, b in zip(truth, groups, strict=True)}) == 3
     assert len(set(groups.tolist())) == 3
+
+
+def test_defects_without_clear_groups_come_in_small_ones_and_many_are_all_grouped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((100, 16)) + 0.5 * np.repeat(np.eye(16)[:2], 50, axis=0)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    assert len(set(group_alike(vectors).tolist())) == 10
+    monkeypatch.setattr(discovery, "MOST_GROUPED", 60)
+    groups = group_alike(vectors)
+    assert set(groups.tolist()) == set(range(10))
+    means = np.stack([vectors[groups == group].mean(axis=0) for group in range(10)])
+    own = np.linalg.norm(vectors - means[groups], axis=1)
+    assert own.mean() < np.linalg.norm(vectors[:, None] - means, axis=2).mean()
 
 
 def test_only_defects_without_a_type_are_grouped(
@@ -62,4 +80,14 @@ def test_strange_normal_image_is_listed_first(
     assert found[0].image_id == change.images[0]
     normal = [i for i in read_images(learnt, change.entry).values() if i.label == "normal"]
     assert len(found) == len(normal)
+    entry = change.entry
+    _, vectors, payloads = read_matrix(
+        learnt,
+        images_collection(entry.category, entry.backbone),
+        WHOLE,
+        where={**visible(entry), "label": "normal"},
+    )
+    distances = np.sort(1 - vectors @ vectors.T, axis=1)[:, 1:6].mean(axis=1)
+    expected = {str(p["image_id"]): d for p, d in zip(payloads, distances, strict=True)}
+    assert all(o.distance == pytest.approx(expected[o.image_id], abs=1e-6) for o in found)
     assert [o.distance for o in found] == sorted((o.distance for o in found), reverse=True)
