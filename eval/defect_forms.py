@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from backbones.errors import ImageError
 from backbones.images import load_image
-from backbones.pipeline import ImageFeatures
+from backbones.pipeline import ImageFeatures, Skipped
 from eval.ranking import cosines
 from indexer.whitening import Whitening, read_whitening
 from search.anomaly_map import worst_region
@@ -42,8 +43,7 @@ def rival_likenesses(inspector: Inspector, paths: Sequence[Path]) -> dict[str, F
     pooled, residuals, regions = [], [], []
     with tempfile.TemporaryDirectory(prefix="vecspect-") as folder:
         crops = []
-        for place, features in enumerate(inspector.features(paths)):
-            assert isinstance(features, ImageFeatures)
+        for place, features in enumerate(_seen(inspector, paths)):
             found = patch_distances(features.patches, inspector.index)
             nearest = bank[found.bank_indices]
             pooled.append(defect_embedding(features.patches, mean, found.distances))
@@ -51,7 +51,7 @@ def rival_likenesses(inspector: Inspector, paths: Sequence[Path]) -> dict[str, F
             regions.append(_regions(features.patches - nearest, found.distances, whitening))
             crops.append(Path(folder) / f"{place}.png")
             _crop(inspector, features, found).save(crops[-1])
-        cropped = [f.image for f in inspector.features(crops) if isinstance(f, ImageFeatures)]
+        cropped = [features.image for features in _seen(inspector, crops)]
     patches, residual, crop = (np.stack(rows) for rows in (pooled, residuals, cropped))
     return {
         "patches": cosines(whitening.whiten(patches)),
@@ -59,6 +59,13 @@ def rival_likenesses(inspector: Inspector, paths: Sequence[Path]) -> dict[str, F
         "regions": _matched(regions),
         "crop": cosines(crop),
     }
+
+
+def _seen(inspector: Inspector, paths: Sequence[Path]) -> Iterator[ImageFeatures]:
+    for features in inspector.features(paths):
+        if isinstance(features, Skipped):
+            raise ImageError(f"{features.path}: {features.reason}")
+        yield features
 
 
 def _regions(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +23,9 @@ from backbones.pipeline import ImageFeatures, embed_files
 from backbones.preprocess import Box
 from eval.benchmark import BenchmarkSettings, named_stages, read_mask
 from eval.defect_forms import rival_likenesses
-from eval.groups import GroupFigures, group_figures
+from eval.groups import group_figures
 from eval.parts import parts_of
-from eval.proposals import ProposalFigures, proposal_figures
+from eval.proposals import proposal_figures
 from eval.ranking import RetrievalFigures, cosines, ranking_figures, retrieval_figures
 from eval.retrieval_report import Label, LeftOut, RetrievalRow
 from indexer.build import build_index
@@ -161,23 +162,12 @@ class _Library:
         by: str,
         left_out: LeftOut,
         figures: RetrievalFigures,
-        proposals: ProposalFigures | None = None,
-        groups: GroupFigures | None = None,
     ) -> RetrievalRow:
         searched = [i for i in self.images.values() if finds == "label" or i.label == "defective"]
         parts = len({self.parts[image.path] for image in searched})
         entry = self.inspector.entry
         return RetrievalRow(
-            entry.category,
-            entry.backbone,
-            queries,
-            finds,
-            by,
-            left_out,
-            parts,
-            figures,
-            proposals,
-            groups,
+            entry.category, entry.backbone, queries, finds, by, left_out, parts, figures
         )
 
     def others(self, hits: Sequence[Neighbor], own: str, left_out: LeftOut) -> list[Neighbor]:
@@ -206,20 +196,10 @@ class _Library:
                 parts = np.array([self.parts[image.path] for image in images])
                 alone = parts if left_out == "part" else np.arange(len(images))
                 figures = retrieval_figures(likeness, types, alone)
-                proposals = None
+                row = self.row("defective", "type", by, left_out, figures)
                 if by == "defect" and left_out == self.left_out[-1] and _votes(alone):
-                    proposals = proposal_figures(deviates, types, alone)
-                rows.append(
-                    self.row(
-                        "defective",
-                        "type",
-                        by,
-                        left_out,
-                        figures,
-                        proposals,
-                        groups.pop(by, None),
-                    )
-                )
+                    row = replace(row, proposals=proposal_figures(deviates, types, alone))
+                rows.append(replace(row, groups=groups.pop(by, None)))
         return rows
 
     def _kept(self, name: str) -> tuple[Float32, list[LibraryImage]]:

@@ -36,7 +36,8 @@ from indexer.schema import (
     patch_point,
     patches_collection,
 )
-from indexer.short_forms import AXES, ShortForms, keep_short_forms
+from indexer.short_forms import AXES as SHORT_AXES
+from indexer.short_forms import ShortForms, keep_short_forms
 from indexer.stages import (
     channel_statistics,
     choose_bank,
@@ -46,6 +47,7 @@ from indexer.stages import (
     embed_training,
 )
 from indexer.store import VectorStore
+from indexer.whitening import AXES as WHITENED_AXES
 from indexer.whitening import has_whitening, keep_whitening, whitening_of
 
 
@@ -224,7 +226,7 @@ def _keep_axes(store: VectorStore, entry: CatalogEntry, bank: MemoryBank) -> Sho
     """Keep what depends on where the bank's patches vary most; None without patches."""
     if entry.spec.level == "image":
         return None
-    axes = principal_axes(bank.vectors, AXES)
+    axes = principal_axes(bank.vectors, max(SHORT_AXES, WHITENED_AXES))
     keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
     return keep_short_forms(store, entry, axes)
 

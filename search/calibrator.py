@@ -33,7 +33,7 @@ from search.crossconformal import leave_one_out_distances
 from search.knn import ExactIndex
 from search.known_defects import known_defect_score
 from search.scoring import image_score, nearest_normal_images, neighbors_score, patch_distances
-from search.similar import deviating_cells, deviation
+from search.similar import deviating_cells, whitened_deviation
 
 Float32 = NDArray[np.float32]
 
@@ -75,7 +75,7 @@ class ConformalCalibrator:
     def scorer(
         self, store: VectorStore, entry: CatalogEntry, bank: MemoryBank
     ) -> Callable[[ImageFeatures], tuple[Float32, Float32 | None]]:
-        """Patch distances (H, W) and `deviation`, whitened, as ``Inspector`` gives them."""
+        """Patch distances (H, W) and `whitened_deviation`, as ``Inspector`` gives them."""
         if entry.spec.level == "image":
             return lambda image: (
                 np.full(
@@ -89,8 +89,8 @@ class ConformalCalibrator:
 
         def measure(image: ImageFeatures) -> tuple[Float32, Float32 | None]:
             found = patch_distances(image.patches, index)
-            deviates = deviation(image.patches, bank.vectors, found)
-            return found.distances, None if deviates is None else whitening.whiten(deviates)
+            deviates = whitened_deviation(image.patches, bank.vectors, found, whitening)
+            return found.distances, deviates
 
         return measure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,28 +95,32 @@ def group_alike(vectors: Float32) -> NDArray[np.int64]:
         return np.zeros(len(vectors), np.int64)
     chosen = np.random.default_rng(0).permutation(len(vectors))[:MOST_GROUPED]
     some = vectors[chosen]
-    groups = _clear_groups(some)
-    if groups is None:
-        groups = _ward(some, round(math.sqrt(len(vectors))))
+    # the tree is the same for every number of groups
+    with tempfile.TemporaryDirectory(prefix="vecspect-") as memory:
+        groups = _clear_groups(some, memory)
+        if groups is None:
+            groups = _ward(some, round(math.sqrt(len(vectors))), memory)
     means = np.stack([some[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
     found = nearest_of(vectors, means)[1]
     found[chosen] = groups
     return found
 
 
-def _clear_groups(vectors: Float32) -> NDArray[np.int64] | None:
+def _clear_groups(vectors: Float32, memory: str) -> NDArray[np.int64] | None:
     best, groups = CLEAR, None
+    distances = np.clip(1 - vectors.astype(np.float64) @ vectors.T, 0, None)
+    np.fill_diagonal(distances, 0)
     for count in range(2, min(MOST_CLUSTERS, len(vectors) - 2) + 1):
-        found = _ward(vectors, count)
-        silhouette = float(silhouette_score(vectors, found, metric="cosine"))
+        found = _ward(vectors, count, memory)
+        silhouette = float(silhouette_score(distances, found, metric="precomputed"))
         if silhouette > best:
             best, groups = silhouette, found
     return groups
 
 
-def _ward(vectors: Float32, count: int) -> NDArray[np.int64]:
-    found = AgglomerativeClustering(count, linkage="ward").fit_predict(vectors)
-    return np.asarray(found, np.int64)
+def _ward(vectors: Float32, count: int, memory: str) -> NDArray[np.int64]:
+    method = AgglomerativeClustering(count, linkage="ward", memory=memory, compute_full_tree=True)
+    return np.asarray(method.fit_predict(vectors), np.int64)
 
 
 def image_plane(

@@ -19,7 +19,7 @@ from search.scoring import (
     patch_distances,
 )
 from search.seen_before import SeenBefore
-from search.similar import deviation
+from search.similar import whitened_deviation
 
 
 def judge(now: Revision, features: ImageFeatures) -> Prediction:
@@ -116,11 +116,12 @@ def _near_known_defect(
 def _seen_before(
     now: Revision, features: ImageFeatures, found: PatchDistances
 ) -> SeenBefore | None:
-    deviates = deviation(features.patches, now.bank.vectors, found)
-    if deviates is None or now.proposer is None:
+    if now.proposer is None:
         return None
-    embedding = now.whitening.whiten(deviates)
-    return now.proposer.propose(embedding, without=sha256_of(features.path))
+    deviates = whitened_deviation(features.patches, now.bank.vectors, found, now.whitening)
+    if deviates is None:
+        return None
+    return now.proposer.propose(deviates, without=sha256_of(features.path))
 
 
 def _evidence(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.whitening import Whitening
 from search.anomaly_map import levels_at_cells
 from search.scoring import PatchDistances
 
@@ -75,3 +76,11 @@ def deviation(patches: Float32, bank: Float32, found: PatchDistances) -> Float32
     """`defect_embedding` of patches (H, W, D) beside the bank (M, D); None if none deviates."""
     embedding = defect_embedding(patches, bank[found.bank_indices], found.distances)
     return embedding if embedding.any() else None
+
+
+def whitened_deviation(
+    patches: Float32, bank: Float32, found: PatchDistances, whitening: Whitening
+) -> Float32 | None:
+    """`deviation` as the library of the category with this whitening keeps it."""
+    deviates = deviation(patches, bank, found)
+    return None if deviates is None else whitening.whiten(deviates)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from backbones.pipeline import Skipped
 from indexer.progress import Progress
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def say(line: str = "") -> None:
     """A result, for stdout."""
     sys.stdout.write(line + "\n")
+
+
+def say_each(found: Iterable[DataclassInstance]) -> None:
+    """Each as a JSON object on a line of its own."""
+    for one in found:
+        say(json.dumps(asdict(one)))
 
 
 def note(line: str) -> None:

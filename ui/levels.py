@@ -106,14 +106,13 @@ def audit(
     """Rank the normal images by how little they look like the others; for `quarantine`."""
     from indexer.catalog import find_entry
     from search.audit import audit as rank
-    from ui.console import say
+    from ui.console import say, say_each
     from ui.output import describe_suspects
 
     with open_existing(settings_of(store=store)) as opened:
         suspects = rank(opened, find_entry(opened, category, backbone))[:top]
     if as_json:
-        for suspect in suspects:
-            say(json.dumps({name: getattr(suspect, name) for name in suspect.__slots__}))
+        say_each(suspects)
     else:
         say(describe_suspects(suspects))
 

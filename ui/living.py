@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from indexer.living import Change
     from indexer.schema import CatalogEntry
     from indexer.store import VectorStore
-    from search.audit import LevelImage
 
 
 def add(
@@ -47,7 +46,6 @@ def add(
     from indexer.catalog import find_entry
     from indexer.dataset import expand_paths
     from indexer.living import add_images
-    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
     from search.inspector import load_category_network
     from ui.console import note, note_skipped, progress_bars
@@ -81,15 +79,14 @@ def add(
                 defect_type=defect_type,
                 on_progress=on_progress,
             )
-        alone = level_image(opened, change.entry)
-    for path in change.known:
-        note(f"left out {path}: the library has the same bytes")
-    for skipped in change.skipped:
-        note_skipped(skipped)
-    remark = ""
-    if label == "normal" and change.images and not change.patches:
-        remark = "The memory bank did not grow: it covers them already, or they calibrate."
-    _tell(change, alone, as_json, remark)
+        for path in change.known:
+            note(f"left out {path}: the library has the same bytes")
+        for skipped in change.skipped:
+            note_skipped(skipped)
+        remark = ""
+        if label == "normal" and change.images and not change.patches:
+            remark = "The memory bank did not grow: it covers them already, or they calibrate."
+        _tell(opened, change, as_json, remark)
     if change.skipped:
         raise typer.Exit(FAILED)
 
@@ -104,7 +101,6 @@ def remove(
     """Let images leave a category: no score, neighbour or evidence comes from them again."""
     from indexer.catalog import find_entry
     from indexer.living import remove_images
-    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -112,8 +108,7 @@ def remove(
         change = remove_images(
             image_ids, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
         )
-        alone = level_image(opened, change.entry)
-    _tell(change, alone, as_json)
+        _tell(opened, change, as_json)
 
 
 def quarantine(
@@ -126,7 +121,6 @@ def quarantine(
     """Keep an image in the library and out of the memory bank and the calibration."""
     from indexer.catalog import find_entry
     from indexer.living import quarantine_image
-    from search.audit import level_image
     from search.calibrator import ConformalCalibrator
 
     with open_existing(settings_of(store=store)) as opened:
@@ -134,8 +128,7 @@ def quarantine(
         change = quarantine_image(
             image_id, store=opened, entry=entry, calibrator=ConformalCalibrator.of(entry)
         )
-        alone = level_image(opened, change.entry)
-    _tell(change, alone, as_json)
+        _tell(opened, change, as_json)
 
 
 def history(
@@ -220,7 +213,8 @@ def _replay(
     say(json.dumps(asdict(found), default=str) if as_json else describe_replay(found))
 
 
-def _tell(change: Change, alone: LevelImage | None, as_json: bool, remark: str = "") -> None:
+def _tell(store: VectorStore, change: Change, as_json: bool, remark: str = "") -> None:
+    from search.audit import level_image
     from ui.console import say
     from ui.output import describe_levels
 
@@ -243,4 +237,4 @@ def _tell(change: Change, alone: LevelImage | None, as_json: bool, remark: str =
         say(remark)
     if change.uncovered:
         say(f"{change.uncovered} patches of the calibration images were covered by this alone.")
-    say(describe_levels(entry, alone))
+    say(describe_levels(entry, level_image(store, entry)))

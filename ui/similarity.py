@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -206,13 +205,12 @@ def clusters(
     """Group the defective images without a type into candidate types, for `label`."""
     from indexer.catalog import find_entry
     from search.discovery import cluster_defects
-    from ui.console import note, say, table
+    from ui.console import note, say, say_each, table
 
     with open_existing(settings_of(store=store)) as opened:
         found = cluster_defects(opened, find_entry(opened, category, backbone))
     if as_json:
-        for cluster in found:
-            say(json.dumps(asdict(cluster)))
+        say_each(found)
     elif found:
         rows = [[str(len(c.image_ids)), c.medoid_id, c.medoid_path] for c in found]
         say(table(["images", "most typical", "path"], rows))
@@ -233,13 +231,12 @@ def outliers(
     """List the normal images that look least like the other normal ones as a whole."""
     from indexer.catalog import find_entry
     from search.discovery import unusual_images
-    from ui.console import say, table
+    from ui.console import say, say_each, table
 
     with open_existing(settings_of(store=store)) as opened:
         found = unusual_images(opened, find_entry(opened, category, backbone))[:top]
     if as_json:
-        for outlier in found:
-            say(json.dumps(asdict(outlier)))
+        say_each(found)
     else:
         rows = [[f"{o.distance:.4f}", o.split, o.image_id, o.path] for o in found]
         say(table(["distance", "role", "image id", "path"], rows))

@@ -13,9 +13,8 @@ from backbones.base import Backbone
 from indexer.catalog import find_entry
 from indexer.principal_axes import principal_axes
 from indexer.schema import CategoryError, patches_collection, visible
-from indexer.short_forms import AXES
 from indexer.store import VectorStore
-from indexer.whitening import Float32, read_whitening, whitening_of
+from indexer.whitening import AXES, Float32, read_whitening, whitening_of
 from search.inspector import Inspector
 from tests.indexer.test_living import add
 from tests.search.test_region import defects, learn_again
