@@ -23,13 +23,6 @@ class Calibrator(Protocol):
     def layout(self) -> Layout:
         """How it divides the normal images."""
 
-    @property
-    def known_defects(self) -> bool:
-        """Whether nearness to a known defect is a second score."""
-
-    def known_score(self, to_normal: Float32, to_defect: Float32) -> float:
-        """That score from an image's distances (H, W) to the nearest patches of either kind."""
-
     def check(self, images: int) -> None:
         """Raise if this many calibration images cannot support what is asked of them."""
 

@@ -1,4 +1,4 @@
-"""The deviating patches of defective images, for search by region and `search.known_defects`.
+"""The deviating patches of defective images, for search by region.
 
 They live and die with revisions as the memory bank's do; what an image is called is not theirs to
 say, so naming it leaves them alone. A category learnt before they were kept goes on without them:

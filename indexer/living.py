@@ -32,7 +32,6 @@ from indexer.counts import PICKED_OUT, counted, tallied
 from indexer.deviating import end_deviating, keep_deviating
 from indexer.joining import JoiningPatches, calibrates
 from indexer.kept import keep
-from indexer.known import with_known_scores
 from indexer.looks import looks_of
 from indexer.plan import roles_of_joining
 from indexer.progress import Progress
@@ -160,8 +159,8 @@ def add_images(
         if joining.nothing_new:
             action += f"; {joining.nothing_new} brought nothing new to the memory bank"
     after = replace(after, action=action)
-    judged = recalibrated if normal else with_known_scores
-    after = judged(store, after, calibrator)
+    if normal:
+        after = recalibrated(store, after, calibrator)
     commit(store, after)
     return Change(after, tuple(joined), grown, 0, tuple(known), tuple(skipped))
 

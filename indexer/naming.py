@@ -18,7 +18,6 @@ from indexer.calibrator import Calibrator
 from indexer.category import check_defects_kept, index_fields, read_bank, with_channels
 from indexer.counts import counted
 from indexer.deviating import keep_deviating
-from indexer.known import with_known_scores
 from indexer.living import Change, following, known_images
 from indexer.revise import commit, rewrite_image, undo_interrupted
 from indexer.schema import CatalogEntry, CategoryError, LibraryImage
@@ -84,7 +83,6 @@ def label_images(
     said = [defect_type] if defect_type else []
     said += [f"{name}={value}" for name, value in fields.items()]
     after = replace(after, action=f"labelled {len(changed)} {word} {', '.join(said)}")
-    after = with_known_scores(store, after, calibrator) if turned else after
     commit(store, after)
     return Change(after, tuple(changed))
 

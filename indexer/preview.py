@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
 from indexer.calibrator import Calibrator
-from indexer.category import read_defect_patches
 from indexer.growth import Growth
 from indexer.joining import calibrates
-from indexer.kept import Kind, as_kept, read_kept
-from indexer.known import known_scores
+from indexer.kept import Kind, read_kept
 from indexer.plan import roles_of_joining
 from indexer.remeasure import MEASURED, calibration_of, distances_to_others, lowered_distances
 from indexer.schema import CatalogEntry, MemoryBank
@@ -73,12 +71,6 @@ def preview_additions(
     )
     distances |= distances_to_others(growth.bank, entry, calibrator, calibrating)
     calibration = calibration_of(entry, calibrator, distances, synthetic)
-    if calibrator.known_defects:
-        defects = read_defect_patches(store, entry).vectors
-        judges = dict(read_kept(store, entry, "patches"))
-        judges |= {key: as_kept("patches", found) for key, found in calibrating.items()}
-        patches = ((key, judges[key]) for key in distances)
-        calibration |= {"known": known_scores(calibrator, defects, distances, patches)}
     return Preview(tuple(roles), growth.new.vectors, calibration)
 
 

@@ -15,7 +15,6 @@ from indexer.calibrator import Calibrator
 from indexer.category import read_bank
 from indexer.growth import Growth
 from indexer.kept import Kind, keep, read_kept
-from indexer.known import with_known_scores
 from indexer.nearest import squared_distances
 from indexer.revise import end
 from indexer.schema import (
@@ -184,8 +183,7 @@ def recalibrated(store: VectorStore, after: CatalogEntry, calibrator: Calibrator
         synthetic = dict(read_kept(store, after, "synthetic distances"))
     counts = {**after.counts, "calibration_images": len(distances)}
     calibration = calibration_of(after, calibrator, distances, synthetic)
-    recalibrated = replace(after, counts=counts, calibration=calibration)
-    return with_known_scores(store, recalibrated, calibrator)
+    return replace(after, counts=counts, calibration=calibration)
 
 
 def _distances_of_wholes(

@@ -55,9 +55,6 @@ class Calibration:
             backbone.
         synthetic: scores of made-up defects on them, ascending; may be empty.
         wishes: the two levels as they were asked for, None where n was to decide.
-        known_defects: whether nearness to a known defect is a second score, which rejects and
-            sends to review at the same two levels.
-        known: that score of the n normal images, ascending; empty without a known defect.
     """
 
     scores: tuple[float, ...]
@@ -67,8 +64,6 @@ class Calibration:
     peaks: tuple[float, ...] = ()
     synthetic: tuple[float, ...] = ()
     wishes: tuple[float | None, float | None] = (None, None)
-    known_defects: bool = False
-    known: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -112,23 +107,11 @@ class Calibration:
         below = int(np.searchsorted(self.scores, score, side="left"))
         return (1 + self.n - below) / (self.n + 1)
 
-    def verdict(self, score: float, known_score: float | None = None) -> Verdict:
-        """What to do with a part of this score, and of this nearness to a known defect."""
-        if score > self.threshold or self._near(known_score, self.alpha_reject):
+    def verdict(self, score: float) -> Verdict:
+        """What to do with a part of this score."""
+        if score > self.threshold:
             return "reject"
-        near = self._near(known_score, self.alpha_review)
-        return "review" if near or score > self.review_threshold else "ok"
-
-    def known_p_value(self, known_score: float) -> float:
-        """Share of normal parts expected to come as near to a known defect, or nearer."""
-        below = int(np.searchsorted(self.known, known_score, side="left"))
-        return (1 + len(self.known) - below) / (len(self.known) + 1)
-
-    def _near(self, known_score: float | None, alpha: float) -> bool:
-        """By rank, whatever the method: a level that n does not support is never reached."""
-        if known_score is None or not self.known:
-            return False
-        return self.known_p_value(known_score) <= alpha + _ROUNDING
+        return "review" if score > self.review_threshold else "ok"
 
     def to_payload(self) -> dict[str, Any]:
         """The form kept in the catalog."""
@@ -140,21 +123,18 @@ class Calibration:
             "wishes": list(self.wishes),
             "alpha_reject": self.alpha_reject,
             "alpha_review": self.alpha_review,
-            "known_defects": self.known_defects,
-            "known": list(self.known),
         }
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
         """Inverse of ``to_payload``."""
         # scores are float32; the embedded engine rounds the last bit of a double in a payload
-        scores, peaks, synthetic, known = (
+        scores, peaks, synthetic = (
             tuple(float(np.float32(s)) for s in values)
             for values in (
                 payload["scores"],
                 payload["peaks"],
                 payload["synthetic"],
-                payload.get("known", ()),  # a catalog may be older than this one
             )
         )
         return cls(
@@ -165,8 +145,6 @@ class Calibration:
             peaks,
             synthetic,
             (payload["wishes"][0], payload["wishes"][1]),
-            bool(payload.get("known_defects")),
-            known,
         )
 
     def _threshold(self, values: Sequence[float], alpha: float) -> float:
@@ -208,8 +186,6 @@ def calibrate(
     method: Method = "conformal",
     peaks: Sequence[float] = (),
     synthetic: Sequence[float] = (),
-    known_defects: bool = False,
-    known: Sequence[float] = (),
 ) -> Calibration:
     """Calibration from ``scores`` (n,) of normal images, n >= 1, finite float32 values.
 
@@ -237,8 +213,6 @@ def calibrate(
         tuple(sorted(peaks)),
         tuple(sorted(synthetic)),
         (alpha_reject, alpha_review),
-        known_defects,
-        tuple(sorted(known)),
     )
 
 

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec
 from backbones.pipeline import ImageFeatures
-from indexer.category import check_defect_patches_kept
-from indexer.known import with_known_scores
-from indexer.living import check_patches
 from indexer.revise import commit, undo_interrupted
 from indexer.schema import CatalogEntry, Layout, MemoryBank
 from indexer.store import VectorStore
@@ -31,7 +28,6 @@ from search.calibration import (
 )
 from search.crossconformal import leave_one_out_distances
 from search.knn import ExactIndex
-from search.known_defects import known_defect_score
 from search.scoring import image_score, nearest_normal_images, neighbors_score, patch_distances
 from search.similar import deviating_cells, whitened_deviation
 
@@ -45,13 +41,12 @@ class ConformalCalibrator:
     alpha_reject: float | None = None
     alpha_review: float | None = None
     method: Method = "conformal"
-    known_defects: bool = False
 
     @classmethod
     def of(cls, entry: CatalogEntry) -> ConformalCalibrator:
         """The one that calibrates a category again as it is calibrated now."""
         now = Calibration.from_payload(entry.calibration)
-        return cls(*now.wishes, now.method, now.known_defects)
+        return cls(*now.wishes, now.method)
 
     @property
     def layout(self) -> Layout:
@@ -94,10 +89,6 @@ class ConformalCalibrator:
 
         return measure
 
-    def known_score(self, to_normal: Float32, to_defect: Float32) -> float:
-        """See `known_defect_score`."""
-        return known_defect_score(to_normal, to_defect)
-
     def score(self, distances: Float32) -> float:
         """Image score of patch distances (H, W)."""
         return image_score(distances)
@@ -136,7 +127,6 @@ class ConformalCalibrator:
             method=self.method,
             peaks=[map_peak(spec, d) for d in distances] if spec.level == "patch" else (),
             synthetic=[image_score(d) for d in synthetic],
-            known_defects=self.known_defects,
         ).to_payload()
 
 
@@ -147,16 +137,14 @@ def change_levels(
     alpha_reject: float | None = None,
     alpha_review: float | None = None,
     method: Method | None = None,
-    known_defects: bool | None = None,
 ) -> CatalogEntry:
-    """Apply other levels, another method or the second score to what is stored; needs no image.
+    """Apply other levels or another method to what is stored; needs no image.
 
     A change is a revision of its own, so that running readers notice; without one nothing is
     written.
 
     Raises:
         CalibrationError: n cannot support a level, or the category was learnt for another method.
-        CategoryError: known defects are asked for, of a category that keeps no patches of them.
     """
     now = Calibration.from_payload(entry.calibration)
     method = method or now.method
@@ -168,27 +156,18 @@ def change_levels(
         method=method,
         peaks=now.peaks,
         synthetic=now.synthetic,
-        known_defects=now.known_defects if known_defects is None else known_defects,
-        known=now.known if known_defects is None else (),
     )
-    if known_defects:
-        check_patches(entry, "nearness to known defects")
-        check_defect_patches_kept(entry)
     # the embedded engine rounds the last bit of a level
     wanted, there = ([c.alpha_reject, c.alpha_review] for c in (calibration, now))
-    same = (calibration.method, calibration.known_defects) == (now.method, now.known_defects)
-    if same and np.allclose(wanted, there, rtol=1e-12, atol=0):
+    if calibration.method == now.method and np.allclose(wanted, there, rtol=1e-12, atol=0):
         return entry
     undo_interrupted(store, entry)
     changed = replace(
         entry,
         revision=entry.revision + 1,
         calibration=calibration.to_payload(),
-        action=f"{method} at {calibration.alpha_reject:.4g} and {calibration.alpha_review:.4g}"
-        + (", near known defects as well" if calibration.known_defects else ""),
+        action=f"{method} at {calibration.alpha_reject:.4g} and {calibration.alpha_review:.4g}",
     )
-    if known_defects:
-        changed = with_known_scores(store, changed, ConformalCalibrator.of(changed))
     commit(store, changed, ())
     return changed
 

@@ -8,8 +8,7 @@ from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
 from indexer.schema import LibraryImage
 from search.anomaly_map import worst_region
-from search.known_defects import known_defect_score
-from search.prediction import Evidence, NearKnownDefect, Prediction
+from search.prediction import Evidence, Prediction
 from search.revision import Revision
 from search.scoring import (
     PatchDistances,
@@ -25,7 +24,7 @@ from search.similar import whitened_deviation
 def judge(now: Revision, features: ImageFeatures) -> Prediction:
     """What the category says of an image."""
     spec = now.entry.spec
-    seen_before = near = None
+    seen_before = None
     if spec.level == "image":
         nearest = nearest_normal_images(now.store, now.entry, features.image)
         score = neighbors_score(nearest)
@@ -44,8 +43,7 @@ def judge(now: Revision, features: ImageFeatures) -> Prediction:
             int(patch.bank_indices[worst]),
             (features.width, features.height),
         )
-        near = _near_known_defect(now, features, patch)
-        verdict = now.calibration.verdict(score, near.score if near else None)
+        verdict = now.calibration.verdict(score)
         if verdict == "reject":
             seen_before = _seen_before(now, features, patch)
     return Prediction(
@@ -73,7 +71,6 @@ def judge(now: Revision, features: ImageFeatures) -> Prediction:
         input_size=spec.input_size,
         inset=spec.inset,
         seen_before=seen_before,
-        near_known_defect=near,
     )
 
 
@@ -97,20 +94,6 @@ def patch_evidence(
     normal = now.images[str(now.bank.image_ids[found])]
     cell = (int(now.bank.cells[found, 0]), int(now.bank.cells[found, 1]))
     return _evidence(now, query_cell, distance, normal, cell, size)
-
-
-def _near_known_defect(
-    now: Revision, features: ImageFeatures, found: PatchDistances
-) -> NearKnownDefect | None:
-    nearest = now.known.distances(features) if now.known else None
-    if now.known is None or nearest is None:
-        return None
-    score = known_defect_score(found.distances, nearest.distances)
-    worst = int((found.distances - nearest.distances).argmax())
-    row = int(nearest.bank_indices.ravel()[worst])
-    image = now.images[str(now.known.patches.image_ids[row])]
-    p_value = now.calibration.known_p_value(score)
-    return NearKnownDefect(score, p_value, image.image_id, image.path, image.defect_type)
 
 
 def _seen_before(

@@ -31,20 +31,6 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class NearKnownDefect:
-    """How near an image comes to a known defect, see `search.known_defects`.
-
-    ``image_id``, ``path`` and ``defect_type`` are of the one that gave the score.
-    """
-
-    score: float
-    p_value: float
-    image_id: str
-    path: str
-    defect_type: str
-
-
-@dataclass(frozen=True, slots=True)
 class Prediction:
     """What vecspect says of one image.
 
@@ -59,7 +45,6 @@ class Prediction:
         input_size, inset: of the network, see `BackboneSpec`.
         seen_before: of a rejected image, what the library's named defects say of it; None where
             there are none to ask.
-        near_known_defect: None where the category does not use this second score.
     """
 
     path: Path
@@ -80,7 +65,6 @@ class Prediction:
     input_size: int
     inset: int
     seen_before: SeenBefore | None = None
-    near_known_defect: NearKnownDefect | None = None
 
     def anomaly_map(self) -> Float32:
         """(height, width) float32, in pixels of the original upright image."""
@@ -116,5 +100,4 @@ class Prediction:
             },
             "revision": self.revision,
             "seen_before": asdict(self.seen_before) if self.seen_before else None,
-            "near_known_defect": asdict(self.near_known_defect) if self.near_known_defect else None,
         }

@@ -16,7 +16,6 @@ from search.calibration import Calibration, Verdict
 from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.knn import ExactIndex
-from search.known_defects import KnownDefects, known_defect_score
 from search.scoring import image_score, patch_distances
 
 
@@ -81,7 +80,6 @@ def replay_additions(
     )
     before, after = inspector.calibration, Calibration.from_payload(preview.calibration)
     new = ExactIndex(preview.vectors) if len(preview.vectors) else None
-    defects = KnownDefects(inspector.store, entry) if before.known else None
     replayed: list[Replayed] = []
     for features in [*joining, *beside]:
         distances = patch_distances(features.patches, inspector.index).distances
@@ -89,17 +87,13 @@ def replay_additions(
         if new:
             lowered = np.minimum(distances, patch_distances(features.patches, new).distances)
         score, score_after = image_score(distances), image_score(lowered)
-        known = known_after = None
-        if defects and (nearest := defects.distances(features)):
-            known = known_defect_score(distances, nearest.distances)
-            known_after = known_defect_score(lowered, nearest.distances)
         replayed.append(
             Replayed(
                 features.path,
                 score,
-                before.verdict(score, known),
+                before.verdict(score),
                 score_after,
-                after.verdict(score_after, known_after),
+                after.verdict(score_after),
             )
         )
     return Replay(

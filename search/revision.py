@@ -10,7 +10,6 @@ from indexer.store import VectorStore
 from indexer.whitening import Whitening, read_whitening
 from search.calibration import Calibration
 from search.knn import ExactIndex
-from search.known_defects import KnownDefects
 from search.library import read_proposer
 from search.region import PatchesByImage
 from search.seen_before import TypeProposer
@@ -58,8 +57,3 @@ class Revision:
     def whitening(self) -> Whitening:
         """Of what deviates."""
         return read_whitening(self.store, self.entry)
-
-    @functools.cached_property
-    def known(self) -> KnownDefects | None:
-        """Where the category's calibration counts them."""
-        return KnownDefects(self.store, self.entry) if self.calibration.known else None

@@ -33,7 +33,6 @@ for command in (
     measuring.precision,
     studies.calibration_study,
     studies.living_study,
-    studies.known_defects_study,
     commands.status,
     levels.calibrate,
     living.add,

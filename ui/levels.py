@@ -29,13 +29,6 @@ def calibrate(
     method: Method = None,
     reject: Reject = None,
     review: Review = None,
-    known_defects: Annotated[
-        bool | None,
-        typer.Option(
-            "--known-defects/--no-known-defects",
-            help="Also reject and review what lies near a known defect, at the same two levels.",
-        ),
-    ] = None,
     recall: Annotated[
         Path | None,
         typer.Option(help="Estimate recall on made-up defects, with a plot to this .png file."),
@@ -82,7 +75,6 @@ def calibrate(
             alpha_reject=settings.alpha_reject,
             alpha_review=settings.alpha_review,
             method=chosen,
-            known_defects=known_defects,
         )
         caught = estimated_recall(opened, entry) if recall else []
         alone = level_image(opened, entry)

@@ -23,7 +23,7 @@ CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
     "box_x", "box_y", "box_width", "box_height",
     "evidence_distance", "evidence_image_id", "evidence_path", "revision", "map",
-    "defect_type", "defect_type_confidence", "known_defect_p_value",
+    "defect_type", "defect_type_confidence",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
         f"reject above {calibration.threshold:.4g}: {reject}; review above "
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
     )
-    if calibration.method != "conformal" or calibration.known_defects:
+    if calibration.method != "conformal":
         line += f"\n{calibration.method}: {describe_bound(calibration, entry.counts)}."
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
@@ -99,8 +99,6 @@ def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
     bound = "at most alpha, exactly"
     if calibration.bound > 1:
         bound = f"at most {calibration.bound:g} alpha in the worst case"
-    if calibration.known_defects:
-        bound += ", by each of two scores: at most twice that together"
     return bound
 
 
@@ -162,9 +160,6 @@ def describe_prediction(prediction: Prediction) -> str:
         kind = "  unknown defect type"
     elif seen:
         kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
-    near = prediction.near_known_defect
-    if near and near.p_value <= prediction.p_value and prediction.verdict != "ok":
-        kind += f"  near a known defect (p {near.p_value:.4f})"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
         f"worst at x={box.x} y={box.y} {box.width}x{box.height}{kind}  {prediction.path}"
@@ -183,7 +178,6 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
         proposal = {
             "defect_type": seen.get("defect_type", ""),
             "defect_type_confidence": seen.get("confidence", ""),
-            "known_defect_p_value": (fields["near_known_defect"] or {}).get("p_value", ""),
         }
         writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
 

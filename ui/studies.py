@@ -69,36 +69,3 @@ def living_study(
     with progress_bars() as on_progress:
         study_living(records, network, on_finding=keep, on_progress=on_progress)
     say("\n".join(lines))
-
-
-def known_defects_study(
-    datasets: Labelled,
-    backbone: BackboneNames = None,
-    weights: NamedWeights = None,
-    out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
-    splits: Annotated[int, typer.Option(min=1, help="Random halves of the defects.")] = 20,
-) -> None:
-    """Recall and false rejects without and with `calibrate --known-defects`, half of them known."""
-    from backbones.registry import load_backbone
-    from eval.benchmark import named_stages
-    from eval.known_study import known_table, study_known_defects
-    from indexer.dataset import normal_images, read_dataset
-    from ui.console import progress_bars, say
-
-    files = weights_by_name(weights or [])
-    rows = []
-    with progress_bars() as on_progress:
-        for name in backbone or [settings_of().backbone]:
-            for dataset in datasets:
-                records = read_dataset(dataset)
-                images = normal_images(records)
-                network = load_backbone(name, weights=files.get(name), images=images)
-                title = dataset.resolve().stem
-                stages = named_stages(on_progress, f"{title}, {name}")
-                rows.append(
-                    study_known_defects(records, network, title, splits=splits, on_progress=stages)
-                )
-                if out:
-                    out.parent.mkdir(parents=True, exist_ok=True)
-                    out.write_text(known_table(rows) + "\n", encoding="utf-8")
-    say(known_table(rows))

@@ -33,7 +33,7 @@ from indexer.schema import (
 )
 from indexer.store import VectorStore, open_store, read_matrix
 from indexer.synthetic import write_dataset
-from search.calibrator import ConformalCalibrator, change_levels
+from search.calibrator import ConformalCalibrator
 from search.health import Watch, check_health
 from search.inspector import Inspector
 from search.replay import replay_additions
@@ -350,9 +350,6 @@ def test_what_takes_patches_is_refused_in_one_line_and_nothing_changes(
     calibrator = ConformalCalibrator.of(entry)
     refused: dict[str, Callable[[], object]] = {
         "a replay takes patches": lambda: replay_additions(inspector, more[:1]),
-        "nearness to known defects takes patches": lambda: change_levels(
-            store, entry, known_defects=True
-        ),
         "a made-up defect takes patches": lambda: imagine_defects(
             store=store, entry=entry, backbone=FakeImageLevel(), calibrator=calibrator
         ),

@@ -356,7 +356,6 @@ def test_prediction_is_strict_json_with_exactly_the_documented_keys(
         "evidence": dict,
         "revision": int,
         "seen_before": dict,
-        "near_known_defect": type(None),
     }
     assert {name: type(value) for name, value in fields["evidence"].items()} == {
         "query_cell": list,

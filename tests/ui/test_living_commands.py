@@ -105,22 +105,6 @@ def test_add_replay_tells_the_verdicts_that_would_change_and_writes_nothing(
     assert vecspect("add", new, "-c", "grid", "--replay", "--label", "defective")[0] == 2
 
 
-def test_known_defects_are_a_second_score_that_can_be_switched_off(
-    vecspect: Callable[..., tuple[int, str, str]], dataset: Path
-) -> None:
-    code, out, _ = vecspect("calibrate", "-c", "grid", "--known-defects")
-    assert (code, "near known defects as well" in out) == (0, True)
-    assert "by each of two scores" in status(vecspect)["bound"]
-    query = min((dataset / "test" / "contamination").iterdir())
-    _, out, _ = vecspect("score", query, "-c", "grid", "--json")
-    near = json.loads(out)["near_known_defect"]
-    assert 0 < near["p_value"] <= 1
-    assert near["path"] != str(query)
-    assert vecspect("calibrate", "-c", "grid", "--no-known-defects")[0] == 0
-    _, out, _ = vecspect("score", query, "-c", "grid", "--json")
-    assert json.loads(out)["near_known_defect"] is None
-
-
 def test_status_says_when_the_bound_is_no_longer_proven(
     vecspect: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

@@ -229,17 +229,6 @@ def test_moving_a_level_and_applying_it_is_a_revision(open_page: OpenPage) -> No
     assert after.calibration["alpha_reject"] == pytest.approx(0.4)
 
 
-def test_known_defects_become_a_second_score_and_inspect_tells_it(
-    open_page: OpenPage, dataset: Path
-) -> None:
-    page = open_page("calibration", category="grid")
-    page.toggle[0].set_value(True).run()
-    button(page, "Apply").click().run()
-    assert "by each of two scores" in texts(page)
-    page = open_page("inspect", category="grid", image=str(defect(dataset)))
-    assert "Near a known defect" in texts(page)
-
-
 def test_calibration_estimates_recall_on_made_up_defects(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
     button(page, "Estimate with made-up defects").click().run()

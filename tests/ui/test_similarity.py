@@ -87,7 +87,7 @@ def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_pat
     assert rejects
     assert all(t["seen_before"]["nearest_type"] for t in rejects)
     rows = (tmp_path / "s.csv").read_text().splitlines()
-    assert rows[0].endswith("defect_type,defect_type_confidence,known_defect_p_value")
+    assert rows[0].endswith("defect_type,defect_type_confidence")
     first = rejects[0]
     named = first["seen_before"]["defect_type"]
     line = vecspect("score", first["path"], "-c", "grid")[1]

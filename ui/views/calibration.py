@@ -9,7 +9,7 @@ import streamlit as st
 from backbones.errors import VecspectError
 from eval.calibration_study import estimated_recall
 from indexer.imagined import imagine_defects
-from indexer.schema import DEFECT_PATCHES, CatalogEntry
+from indexer.schema import CatalogEntry
 from search.audit import level_image
 from search.calibration import DEFAULT_REJECT, Calibration, CalibrationError, images_needed
 from search.calibration import calibrate as calibration_of
@@ -45,14 +45,6 @@ def _levels(opened: Desk, key: Key, entry: CatalogEntry) -> None:
     with left:
         reject = _slider("Reject", least, now.alpha_reject, f"reject {key} {entry.revision}")
         review = _slider("Review", least, now.alpha_review, f"review {key} {entry.revision}")
-        known = st.toggle(
-            "Also by nearness to known defects",
-            now.known_defects,
-            disabled=DEFECT_PATCHES not in entry.counts,
-            help="Catches again what was missed once and taught, at the same two levels: false "
-            "rejects are then at most twice them.",
-            key=f"known {key} {entry.revision}",
-        )
         try:
             wanted = calibration_of(
                 now.scores,
@@ -61,7 +53,6 @@ def _levels(opened: Desk, key: Key, entry: CatalogEntry) -> None:
                 method=now.method,
                 peaks=now.peaks,
                 synthetic=now.synthetic,
-                known_defects=known,
             )
         except CalibrationError as error:
             st.error(plain(str(error)))
@@ -74,9 +65,8 @@ def _levels(opened: Desk, key: Key, entry: CatalogEntry) -> None:
         _support(now, entry)
         _told(opened, key, wanted)
         moved = (reject, review) != (_rounded(now.alpha_reject), _rounded(now.alpha_review))
-        moved = moved or known != now.known_defects
         if not opened.copied and st.button("Apply", type="primary", disabled=not moved):
-            _apply(opened, key, entry, (reject, max(reject, review)), known=known)
+            _apply(opened, key, entry, (reject, max(reject, review)))
     with right:
         st.altair_chart(charts.histogram(wanted, None).properties(height=330), width="stretch")
 
@@ -140,9 +130,7 @@ def _told(opened: Desk, key: Key, wanted: Calibration) -> None:
     st.dataframe(rows, hide_index=True)
 
 
-def _apply(
-    opened: Desk, key: Key, entry: CatalogEntry, levels: tuple[float, float], *, known: bool
-) -> None:
+def _apply(opened: Desk, key: Key, entry: CatalogEntry, levels: tuple[float, float]) -> None:
     def apply() -> None:
         with opened.lock:
             after = change_levels(
@@ -150,7 +138,6 @@ def _apply(
                 entry,
                 alpha_reject=levels[0],
                 alpha_review=levels[1],
-                known_defects=known,
             )
         changed_to(key, entry.revision, after)
 

@@ -145,18 +145,6 @@ def _evidence(opened: Desk, key: Key, prediction: Prediction, cell: tuple[int, i
 
 
 def _seen_before(opened: Desk, key: Key, prediction: Prediction) -> None:
-    if near := prediction.near_known_defect:
-        kind = f" of type {plain(near.defect_type)}" if near.defect_type else ""
-        st.markdown(
-            f"**Near a known defect**{kind}: p = {near.p_value:.3g}, the share of normal parts "
-            "expected to come as near to one."
-        )
-        st.page_link(
-            page("library"),
-            label=plain(Path(near.path).name),
-            icon=":material/photo_library:",
-            query_params={"category": key.category, "image": near.image_id},
-        )
     seen = prediction.seen_before
     if seen is None:
         return
