@@ -34,10 +34,10 @@ check: lint test
 
 # Both drive the app in headless Chromium.
 screenshots: .venv/full
-	$(BIN)/python -m tests.ui.screenshots ui/screenshots
+	$(BIN)/python -m tests.ui.app.screenshots ui/screenshots
 
 page-times: .venv/full
-	$(BIN)/python -m tests.ui.page_times
+	$(BIN)/python -m tests.ui.app.page_times
 
 format: .venv/full
 	$(BIN)/ruff format .

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import BackboneError
-from backbones.preprocess import MEAN, STD, Geometry
+from backbones.geometry import MEAN, STD, Geometry
 
 Float32 = NDArray[np.float32]
 Family = Literal["patchcore", "pdn", "vit", "vgg"]

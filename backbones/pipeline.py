@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Float32
+from backbones.decode import load_image
 from backbones.errors import ImageError
-from backbones.images import load_image
-from backbones.preprocess import to_input
+from backbones.geometry import to_input
 
 BATCH = 8
 DECODERS = 2

@@ -18,10 +18,16 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from backbones.decode import load_image
 from backbones.errors import BackboneError, ImageError
-from backbones.images import load_image
-from backbones.preprocess import to_input
-from backbones.runtime import OpenVinoBackbone, cached_network, fingerprint_of, is_whole, save
+from backbones.geometry import to_input
+from backbones.openvino_runtime import (
+    OpenVinoBackbone,
+    cached_network,
+    fingerprint_of,
+    is_whole,
+    save,
+)
 from backbones.weights import sha256_of
 
 SUBSET = 128

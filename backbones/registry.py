@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from backbones.base import Backbone, BackboneSpec, Device, Precision
-from backbones.card import Card, read_card, sha256_of_network
 from backbones.errors import BackboneError
-from backbones.runtime import (
+from backbones.model_card import Card, read_card, sha256_of_network
+from backbones.openvino_runtime import (
     OpenVinoBackbone,
     cached_network,
     export,
@@ -123,7 +123,7 @@ def load_network(
     network = cached_network(fingerprint_of(spec, digest, chosen))
     if not is_whole(network):
         with torch_needed(spec.name):
-            from backbones.networks import build_network
+            from backbones.networks.build import build_network
         export(build_network(spec, load_state(file)), spec, network, digest)
     backbone = OpenVinoBackbone(spec, network, chosen, digest, source=file.resolve())
     return _quantized_if(backbone, precision, images)

@@ -171,7 +171,7 @@ def find_spec(name: str) -> BackboneSpec:
         from backbones.weights import torch_needed
 
         with torch_needed(name):
-            from backbones.timm_networks import timm_spec
+            from backbones.networks.timm_models import timm_spec
         return timm_spec(name)
     known = [spec.name for spec in SPECS]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.3)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec, Features, Precision
 from backbones.errors import BackboneError
-from backbones.networks import Graph, build_network, example_pixels
-from backbones.runtime import PARITY_TOLERANCE, fingerprint_of
+from backbones.networks.build import Graph, build_network, example_pixels
+from backbones.openvino_runtime import PARITY_TOLERANCE, fingerprint_of
 from backbones.weights import load_state, sha256_of
 
 

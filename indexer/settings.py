@@ -16,7 +16,7 @@ from pydantic_settings import (
 
 from backbones.base import Device, Precision
 from backbones.errors import VecspectError
-from indexer.store import Quantization
+from indexer.store.base import Quantization
 
 CONFIG_FILE = Path("qdrant.yaml")
 _PREFIX = "VECSPECT_"

@@ -1,6 +1,6 @@
 """Calibrates a category that is built or that lives: what its images are measured by, and when.
 
-The numbers themselves are those of `search.calibration`.
+The numbers themselves are those of `indexer.calibration.base`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,27 @@ from numpy.typing import NDArray
 
 from backbones.base import BackboneSpec
 from backbones.pipeline import ImageFeatures
-from indexer.revise import commit, undo_interrupted
-from indexer.schema import CatalogEntry, Layout, MemoryBank
-from indexer.store import VectorStore
-from indexer.whitening import read_whitening
-from search.anomaly_map import anomaly_map
-from search.calibration import (
+from indexer.bank.leave_one_out_distances import leave_one_out_distances
+from indexer.calibration.base import (
     Calibration,
     CalibrationError,
     Method,
     calibrate,
     supported_levels,
 )
-from search.crossconformal import leave_one_out_distances
-from search.knn import ExactIndex
-from search.scoring import image_score, nearest_normal_images, neighbors_score, patch_distances
-from search.similar import deviating_cells, whitened_deviation
+from indexer.catalog.revisions import commit, undo_interrupted
+from indexer.catalog.schema import CatalogEntry, Layout, MemoryBank
+from indexer.knn.exact_index import ExactIndex
+from indexer.scoring.anomaly_map import anomaly_map
+from indexer.scoring.defect_embedding import deviating_cells, whitened_deviation
+from indexer.scoring.distances import (
+    image_score,
+    nearest_normal_images,
+    neighbors_score,
+    patch_distances,
+)
+from indexer.scoring.whitening import read_whitening
+from indexer.store.base import VectorStore
 
 Float32 = NDArray[np.float32]
 

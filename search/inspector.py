@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.base import Backbone, Device
-from backbones.card import read_card
 from backbones.errors import ImageError
+from backbones.geometry import Box
+from backbones.model_card import read_card
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.preprocess import Box
 from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
-from indexer.catalog import find_entry, is_current
-from indexer.category import check_defect_patches_kept, check_defects_kept, with_channels
-from indexer.schema import CatalogEntry, CategoryError, MemoryBank
-from indexer.store import VectorStore
-from search.calibration import Calibration
-from search.explanation import explanation
-from search.judging import judge, patch_evidence, score_of
-from search.knn import ExactIndex
-from search.library import By, Neighbor, conditions, neighbors
+from indexer.calibration.base import Calibration
+from indexer.catalog.collections import check_defect_patches_kept, check_defects_kept, with_channels
+from indexer.catalog.commits import find_entry, is_current
+from indexer.catalog.schema import CatalogEntry, CategoryError, MemoryBank
+from indexer.knn.exact_index import ExactIndex
+from indexer.scoring.defect_embedding import deviation
+from indexer.scoring.distances import patch_distances
+from indexer.store.base import VectorStore
+from search.open_revision import Revision
+from search.predict import judge, patch_evidence, score_of
 from search.prediction import Evidence, Prediction
-from search.region import region_neighbors
-from search.revision import Revision
-from search.scoring import patch_distances
-from search.similar import deviation
+from search.render import explanation
+from search.retrieval.neighbors import By, Neighbor, conditions, neighbors
+from search.retrieval.region import region_neighbors
 
 Float32 = NDArray[np.float32]
 
@@ -131,11 +131,11 @@ class Inspector:
         """The library images most like this one, nearest first, without itself.
 
         By whole image, and of no label or type asked for, those that deviate as this one does come
-        before the others, see `search.library.deviating_alike`.
+        before the others, see `search.retrieval.neighbors.deviating_alike`.
 
         Args:
             by: ``whole`` compares image embeddings, ``defect`` what deviates from normal, among
-                the defective images, ``region`` the patches in ``box``, see `search.region`.
+                the defective images, ``region`` the patches in ``box``.
             box: in pixels of the upright image; by region, and then only.
             where: user fields that must have these values.
             across_categories: also search the other categories learnt with the same network; not

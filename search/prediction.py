@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.preprocess import Box
-from search.anomaly_map import anomaly_map
-from search.calibration import Verdict
-from search.seen_before import SeenBefore
+from backbones.geometry import Box
+from indexer.calibration.base import Verdict
+from indexer.scoring.anomaly_map import anomaly_map
+from search.retrieval.type_proposal import SeenBefore
 
 Float32 = NDArray[np.float32]
 

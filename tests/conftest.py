@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
 from backbones.registry import load_backbone
-from indexer.build import build_index
-from indexer.dataset import read_dataset
-from indexer.edge_folder import copy_store
-from indexer.store import VectorStore, open_store
-from indexer.synthetic import write_dataset
+from indexer.data.image_records import read_dataset
+from indexer.learn.build import build_index
+from indexer.store.base import VectorStore
+from indexer.store.edge_files import copy_store
+from indexer.store.open import open_store
+from indexer.synthetic.dataset import write_dataset
 from search.calibrator import ConformalCalibrator
 
 CATEGORY = "grid"

@@ -13,8 +13,8 @@ import typer.main
 from PIL import Image
 
 from backbones.specs import SPECS
-from indexer.synthetic import write_dataset
-from ui.cli import app
+from indexer.synthetic.dataset import write_dataset
+from ui.cli.entry import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,19 +7,20 @@ import time
 from pathlib import Path
 
 from backbones.registry import load_backbone
-from eval.benchmark import benchmark_result, evaluate, named_stages
-from eval.report import write_report
-from eval.results import CategoryReport
-from eval.summary import percent_text
-from indexer.build import build_index
-from indexer.dataset import ImageRecord, read_dataset
+from eval.benchmark.report import write_report
+from eval.benchmark.results import CategoryReport
+from eval.benchmark.run import benchmark_result, evaluate, named_stages
+from eval.benchmark.summary import percent_text
+from indexer.data.image_records import ImageRecord, read_dataset
+from indexer.learn.build import build_index
 from indexer.progress import Progress
-from indexer.store import VectorStore, open_store
-from indexer.synthetic import write_dataset
-from indexer.textures import CATEGORIES
+from indexer.store.base import VectorStore
+from indexer.store.open import open_store
+from indexer.synthetic.dataset import write_dataset
+from indexer.synthetic.textures import CATEGORIES
 from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
-from ui.console import say, table
+from ui.cli.console import say, table
 
 TRAIN, TEST_NORMAL, TEST_DEFECTIVE, SEED = 80, 20, 24, 0
 

@@ -29,7 +29,7 @@ def random_network() -> MakeNetwork:
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
-    from backbones.networks import build_network
+    from backbones.networks.build import build_network
 
     class NoRandomBeginning(TorchFunctionMode):
         """Spares the draws that are overwritten anyway: of 90 million weights they take seconds."""

@@ -18,8 +18,8 @@ import pytest
 from backbones import registry
 from backbones.base import Backbone
 from backbones.errors import BackboneError
+from backbones.openvino_runtime import OpenVinoBackbone, export
 from backbones.registry import export_backbone, load_backbone, load_exported, load_network
-from backbones.runtime import OpenVinoBackbone, export
 from backbones.specs import find_spec
 from tests.backbones.pictures import pictures
 from tests.backbones.tiny import TINY, tiny_network

@@ -18,9 +18,9 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from backbones.base import BackboneSpec, Features, Precision
-from backbones.networks import Graph
+from backbones.geometry import Box, Geometry
+from backbones.networks.build import Graph
 from backbones.pipeline import ImageFeatures, embed_files
-from backbones.preprocess import Box, Geometry
 from backbones.specs import SPECS, find_spec
 from tests.backbones.conftest import MakeNetwork
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from backbones.base import BackboneSpec, Features, Float32
-from backbones.networks import Graph, build_network
-from backbones.runtime import OpenVinoBackbone, export
+from backbones.networks.build import Graph, build_network
+from backbones.openvino_runtime import OpenVinoBackbone, export
 from backbones.specs import SPECS, find_spec
 from tests.backbones.conftest import MakeNetwork
 from tests.backbones.golden import GOLDEN, Cell

@@ -15,10 +15,10 @@ from PIL import Image
 
 from backbones import pipeline
 from backbones.base import Features, Precision
+from backbones.decode import LoadedImage, load_image
 from backbones.errors import ImageError
-from backbones.images import LoadedImage, load_image
+from backbones.geometry import to_input
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.preprocess import to_input
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
 

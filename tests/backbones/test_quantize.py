@@ -12,9 +12,9 @@ from PIL import Image
 
 from backbones import quantize
 from backbones.errors import BackboneError
+from backbones.openvino_runtime import OpenVinoBackbone, export
 from backbones.quantize import quantized
 from backbones.registry import export_backbone, load_backbone, load_network
-from backbones.runtime import OpenVinoBackbone, export
 from tests.backbones.pictures import pictures
 from tests.backbones.tiny import TINY, tiny_network
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from backbones.patchcore import PatchCoreNetwork
+from backbones.networks.patchcore import PatchCoreNetwork
 from backbones.specs import find_spec
 
 TINY = replace(find_spec("compact"), input_size=64, dim=10)

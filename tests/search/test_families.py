@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.base import Backbone, Features, Float32, Precision
+from backbones.geometry import Box
 from backbones.pipeline import ImageFeatures, embed_files
-from backbones.preprocess import Box
 from backbones.specs import find_spec
-from indexer.build import build_index
-from indexer.catalog import find_entry
-from indexer.category import read_bank, read_images
-from indexer.dataset import read_dataset
-from indexer.schema import CategoryError
-from indexer.store import VectorStore, open_store
+from indexer.catalog.collections import read_bank, read_images
+from indexer.catalog.commits import find_entry
+from indexer.catalog.schema import CategoryError
+from indexer.data.image_records import read_dataset
+from indexer.learn.build import build_index
+from indexer.store.base import VectorStore
+from indexer.store.open import open_store
 from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
-from tests.indexer.test_image_level import (
+from tests.indexer.learn.test_image_level import (
     NEIGHBORS,
     FakeImageLevel,
     by_split,

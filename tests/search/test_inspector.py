@@ -17,21 +17,22 @@ from PIL.ExifTags import Base
 
 from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
 from backbones.errors import ImageError, VecspectError
+from backbones.geometry import Box
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from backbones.preprocess import Box
-from indexer.build import build_index
-from indexer.catalog import find_entry
-from indexer.category import read_bank, read_images
-from indexer.dataset import read_dataset
-from indexer.schema import (
+from indexer.calibration.base import Calibration
+from indexer.catalog.collections import read_bank, read_images
+from indexer.catalog.commits import find_entry
+from indexer.catalog.schema import (
     CategoryError,
     bank_collection,
     image_point,
     images_collection,
     patch_point,
 )
-from indexer.store import VectorStore, open_store
-from search.calibration import Calibration
+from indexer.data.image_records import read_dataset
+from indexer.learn.build import build_index
+from indexer.store.base import VectorStore
+from indexer.store.open import open_store
 from search.calibrator import ConformalCalibrator, change_levels
 from search.inspector import Inspector
 from search.prediction import Prediction

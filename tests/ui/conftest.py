@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ui.shell import place
+from ui.app.layout import place
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def open_page(app_settings: Path) -> Iterator[Callable[..., AppTest]]:
 
     def run(name: str, **query: str) -> AppTest:
         page = AppTest.from_string(
-            f"from ui.views import {name}\n{name}.show()", default_timeout=60
+            f"from ui.app.views import {name}\n{name}.show()", default_timeout=60
         )
         for key, value in query.items():
             page.query_params[key] = value

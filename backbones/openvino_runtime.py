@@ -1,0 +1,224 @@
+"""Runs a backbone with OpenVINO on the CPU: export, parity check, cache, inference.
+
+A torch network is exported once; the IR lies in the user's cache folder under its fingerprint
+and later runs need neither torch nor the weight file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+import platformdirs
+from numpy.typing import NDArray
+
+from backbones.base import BackboneSpec, Features, Precision
+from backbones.errors import BackboneError
+from backbones.model_card import Card, sha256_of_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GRAPH_VERSION = 1
+"""Raise it when preprocessing or a head changes: the features then differ."""
+
+PARITY_TOLERANCE = 1e-3
+"""Largest error of the exported network in f32 against torch, relative to the largest feature."""
+
+
+def cache_folder() -> Path:
+    """Exported networks; may be deleted at any time."""
+    root = os.environ.get("VECSPECT_CACHE") or platformdirs.user_cache_dir("vecspect")
+    return Path(root) / "networks"
+
+
+def cached_network(fingerprint: str) -> Path:
+    """Where the cache keeps a network (.xml), be it there or not."""
+    return cache_folder() / f"{fingerprint}.xml"
+
+
+def is_whole(network: Path) -> bool:
+    """Whether a network and its card lie there; they are written in one step, .xml last."""
+    return network.is_file() and network.with_suffix(".json").is_file()
+
+
+@functools.cache
+def native_precision() -> Precision:
+    """bf16 where the CPU multiplies it (AMX or AVX-512 BF16), else f32.
+
+    Elsewhere OpenVINO emulates bf16, and it is slower than f32 there.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "bf16" if "amx_bf16" in flags or "avx512_bf16" in flags else "f32"
+
+
+def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision) -> str:
+    """Hash of what fixes the features: same on every machine, blind to names and paths.
+
+    What stands at its default is left out, so that a new option voids no category.
+    """
+    parts: dict[str, Any] = {
+        "architecture": spec.architecture,
+        "layers": spec.layers,
+        "input_size": spec.input_size,
+        "stride_in_1x1": spec.stride_in_1x1,
+        "weights": weights_sha256,
+        "precision": precision,
+        "graph": GRAPH_VERSION,
+    }
+    defaults = {f.name: f.default for f in dataclasses.fields(BackboneSpec)}
+    for name in ("family", "crop", "padding", "mean", "std"):
+        value = getattr(spec, name)
+        if value != defaults[name]:
+            parts[name] = value
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class OpenVinoBackbone:
+    """A compiled network; implements ``Backbone``. Not safe for calls from several threads.
+
+    Args:
+        network: the .xml file.
+        weights_sha256: of what the network was made from.
+        source: where it came from, if a user gave it.
+    """
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        network: Path,
+        precision: Precision,
+        weights_sha256: str,
+        *,
+        source: Path | None = None,
+    ) -> None:
+        self.spec = spec
+        self.network = network
+        self.precision = precision
+        self.weights_sha256 = weights_sha256
+        self.source = source
+        self.fingerprint = fingerprint_of(spec, weights_sha256, precision)
+        try:
+            self._compiled = compile_network(network, precision)
+        except RuntimeError as error:
+            raise BackboneError(
+                f"the exported network {network} cannot be read. Delete it and try again."
+            ) from error
+
+    def embed(self, inputs: NDArray[np.uint8]) -> Features:
+        """Features of (N, S, S, 3) RGB images, S the spec's ``side``."""
+        patches, embeddings = self._compiled(inputs, share_inputs=True).to_tuple()
+        return Features(patches=patches, images=embeddings)
+
+
+def compile_network(network: Path | ov.Model, precision: Precision) -> ov.CompiledModel:
+    """Compile for one process with a batch of any size.
+
+    The latency hint is the faster one for batches too: it gives every core to one batch. What a
+    quantised network leaves in floating point runs in f32.
+    """
+    hint = "f32" if precision == "int8" else precision
+    return ov.Core().compile_model(
+        network, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    )
+
+
+def export(
+    network: nn.Module, spec: BackboneSpec, target: Path, weights_sha256: str, *, half: bool = False
+) -> None:
+    """Write ``network`` (of ``build_network``) as IR, after a parity check in f32.
+
+    ``target`` (.xml), .bin and the card (.json) appear whole or not at all. ``half`` stores the
+    weights as fp16.
+
+    Raises:
+        BackboneError: OpenVINO cannot take the network, or computes something else.
+    """
+    import torch
+
+    from backbones.networks.build import Graph, example_pixels
+
+    graph = Graph(network, spec)
+    example = example_pixels(spec)
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    with _quiet(), torch.inference_mode():
+        expected = [t.numpy() for t in graph(example)]
+        try:
+            program = torch.export.export(graph, (example,), dynamic_shapes=({0: batch},))
+            model = ov.convert_model(program)
+        except Exception as error:  # torch.export and the converter have errors of their own
+            raise BackboneError(
+                f"'{spec.name}' cannot be exported ({type(error).__name__}): its network does "
+                "something that OpenVINO or torch.export do not support. Choose another."
+            ) from error
+    model.reshape([-1, spec.side, spec.side, 3])
+    grid = (spec.grid, spec.grid, spec.dim)
+    if expected[0].shape[1:] != grid:
+        raise BackboneError(
+            f"'{spec.name}' gives patches of shape {expected[0].shape[1:]}, expected {grid}: its "
+            "maps do not halve as timm says. Choose other layers or another input size."
+        )
+    difference = parity_error(compile_network(model, "f32"), example.numpy(), expected)
+    if not difference <= PARITY_TOLERANCE:
+        raise BackboneError(
+            f"OpenVINO and torch disagree on '{spec.name}' by {difference:.1e} "
+            f"(allowed {PARITY_TOLERANCE:.0e}): not exported. Please report this network."
+        )
+    save(model, spec, target, weights_sha256, "f32", half=half)
+
+
+def save(
+    model: ov.Model,
+    spec: BackboneSpec,
+    target: Path,
+    weights_sha256: str,
+    precision: Precision,
+    *,
+    half: bool = False,
+) -> None:
+    """Write the IR and its card, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        partial = Path(folder) / target.name
+        ov.save_model(model, partial, compress_to_fp16=half)
+        card = Card(spec, weights_sha256, precision, sha256_of_network(partial))
+        card.write(partial.with_suffix(".json"))
+        # the .xml goes last: its presence says that all are there
+        for suffix in (".bin", ".json", ".xml"):
+            partial.with_suffix(suffix).replace(target.with_suffix(suffix))
+
+
+def parity_error(
+    compiled: Callable[[NDArray[np.uint8]], Any],
+    inputs: NDArray[np.uint8],
+    expected: Sequence[NDArray[np.float32]],
+) -> float:
+    """Largest absolute difference of any output, relative to that output's largest value."""
+    outputs = compiled(inputs).to_tuple()
+    return max(
+        float(np.abs(got - want).max() / np.abs(want).max())
+        for got, want in zip(outputs, expected, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's deprecation chatter away from the user."""
+    import logging
+    import warnings
+
+    logging.getLogger("torch.export").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,120 @@
+"""Times the choice of the memory bank on real features, beside the plain greedy loop in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.base import Backbone
+from eval.speed.knn import embed_patches
+from eval.speed.timings import Timing
+from indexer.bank import coreset as selection
+from indexer.bank.coreset import PatchSampler, greedy_k_center, project
+from indexer.data.image_records import read_dataset
+from indexer.knn.exact_index import ExactIndex
+from indexer.progress import Progress
+
+Float32 = NDArray[np.float32]
+
+PATCHES = 182_000
+PLAIN_PICKS = 300
+"""Picks of the plain loop that are timed: each costs the same, one pass over all patches."""
+CHUNKS = 4
+"""Chunks into which the patches are cut for the bounded-memory way."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoresetSpeed:
+    """Of one share.
+
+    Attributes:
+        same_picks: how many of the plain loop's picks are ours, in order, and how many it made.
+        radius: largest distance of a patch to its nearest pick, in the patches' own dimensions.
+        chunked_radius: the same where the patches were thinned out in ``CHUNKS`` chunks.
+    """
+
+    share: float
+    same_picks: tuple[int, int]
+    radius: float
+    chunked_radius: float
+
+
+def measure_coreset(
+    dataset: Path,
+    network: Backbone,
+    *,
+    shares: Sequence[float],
+    seed: int = 0,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> tuple[list[Timing], list[CoresetSpeed]]:
+    """Choose each of the ``shares`` of at most ``PATCHES`` normal patches of ``dataset``."""
+    normal = [record.path for record in read_dataset(dataset) if record.split == "train"]
+    patches = embed_patches(network, normal, network.spec.dim, on_progress)[:PATCHES]
+    timings: list[Timing] = []
+    results = []
+    for share in shares:
+        case = f"{share:.0%} of {len(patches)} x {patches.shape[1]}"
+        count = round(share * len(patches))
+
+        began = time.perf_counter()
+        ours = greedy_k_center(project(patches, seed), count, seed=seed).indices
+        timings.append(Timing(case, "vecspect", "all", _since(began)))
+        on_progress(case, 1, 3)
+
+        began = time.perf_counter()
+        chunked = _in_chunks(patches, share, seed)
+        timings.append(Timing(case, f"vecspect in {CHUNKS} chunks", "all", _since(began)))
+        on_progress(case, 2, 3)
+
+        began = time.perf_counter()
+        short = project(patches, seed)
+        projected = _since(began)
+        began = time.perf_counter()
+        plain = _plain_loop(short, int(ours[0]), min(PLAIN_PICKS, count))
+        whole = projected + _since(began) * count / len(plain)
+        method = f"plain loop, from its first {len(plain)} picks"
+        timings.append(Timing(case, method, "all", whole))
+        del short
+
+        same = next((i for i, pick in enumerate(plain) if pick != ours[i]), len(plain))
+        radii = [_radius(patches, patches[picks]) for picks in (ours, chunked)]
+        results.append(CoresetSpeed(share, (same, len(plain)), *radii))
+        on_progress(case, 3, 3)
+    return timings, results
+
+
+def _in_chunks(patches: Float32, share: float, seed: int) -> NDArray[np.int64]:
+    chunk_bytes = -(-len(patches) // CHUNKS) * patches.shape[1] * 4
+    with mock.patch.object(selection, "CHUNK_BYTES", chunk_bytes):
+        sampler = PatchSampler(share=share, seed=seed, expected=len(patches), dim=patches.shape[1])
+        sampler.add(patches)
+        return sampler.choose()[1].indices
+
+
+def _plain_loop(points: Float32, first: int, count: int) -> list[int]:
+    """Gonzalez' loop: the farthest point, then all distances, and again."""
+    points = points - points.mean(axis=0)
+    squared = np.einsum("nd,nd->n", points, points)
+    picks = [first]
+    nearest = squared - 2 * (points @ points[first]) + squared[first]
+    while len(picks) < count:
+        pick = int(nearest.argmax())
+        picks.append(pick)
+        np.minimum(nearest, squared - 2 * (points @ points[pick]) + squared[pick], out=nearest)
+    return picks
+
+
+def _radius(patches: Float32, bank: Float32) -> float:
+    index = ExactIndex(bank)
+    parts = (patches[start : start + 4096] for start in range(0, len(patches), 4096))
+    return max(float(index.search(part).distances.max()) for part in parts)
+
+
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1e3

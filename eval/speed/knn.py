@@ -1,0 +1,172 @@
+"""Times the exact nearest neighbour search on real features, beside brute force in one run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbones.base import Backbone
+from backbones.pipeline import ImageFeatures, embed_files
+from eval.baselines.external.client import Rival
+from eval.speed.timings import Timing, alternate, item_name
+from indexer.bank.coreset import greedy_k_center, project
+from indexer.data.image_records import DatasetError, read_dataset
+from indexer.knn.exact_index import ExactIndex
+from indexer.progress import Progress
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+SIDE = 28
+"""Rows and columns of the cells in the middle of an image that are searched: 784 queries."""
+
+
+def measure_knn(
+    dataset: Path,
+    network: Backbone,
+    *,
+    sizes: Sequence[int],
+    dim: int,
+    images: int,
+    against_faiss: bool,
+    seed: int = 0,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> tuple[list[Timing], float]:
+    """Search ``images`` test images in banks of each of the ``sizes``.
+
+    The banks are the first picks of one greedy selection among all normal patches, so each is the
+    coreset of its size. Patches are cut to their last ``dim`` values: the deepest layers'.
+
+    Returns:
+        The timings, the matrix product alone among them, and the largest relative excess of our
+        neighbours' distances, computed in float64, over those of the nearest any method found.
+    """
+    records = read_dataset(dataset)
+    normal = [record.path for record in records if record.split == "train"]
+    tests = [record.path for record in records if record.split == "test"]
+    step = max(1, len(tests) // (images + 1))
+    patches = embed_patches(network, normal, dim, on_progress)
+    if len(patches) < max(sizes):
+        raise DatasetError(
+            f"{dataset} has {len(patches)} normal patches, a bank of {max(sizes)} was asked for."
+        )
+    picks = greedy_k_center(
+        project(patches, seed),
+        max(sizes),
+        seed=seed,
+        on_progress=lambda done, total: on_progress("coreset", done, total),
+    ).indices
+    banks = {size: patches[picks[:size]] for size in sizes}
+    del patches
+    grid = network.spec.grid
+    middle = slice((grid - SIDE) // 2, (grid + SIDE) // 2)
+    queries = {
+        item_name(outcome.path): np.ascontiguousarray(
+            outcome.patches[middle, middle, -dim:].reshape(-1, dim)
+        )
+        for outcome in embed_files(network, tests[::step][: images + 1])
+        if isinstance(outcome, ImageFeatures)
+    }
+    timings: list[Timing] = []
+    excess = 0.0
+    with contextlib.ExitStack() as stack:
+        rival = stack.enter_context(Rival()) if against_faiss else None
+        for size, bank in banks.items():
+            case = f"{SIDE**2} queries, bank {size} x {dim}"
+            excess = max(excess, _measure_bank(case, bank, queries, rival, timings, on_progress))
+    return timings, excess
+
+
+def embed_patches(
+    network: Backbone, paths: Sequence[Path], dim: int, on_progress: Progress
+) -> Float32:
+    """(N, dim) float32, the last ``dim`` values of every patch of the images that can be read."""
+    cells = network.spec.grid**2
+    patches = np.empty((len(paths) * cells, dim), dtype=np.float32)
+    count = 0
+    for done, outcome in enumerate(embed_files(network, paths), 1):
+        on_progress("embedding", done, len(paths))
+        if isinstance(outcome, ImageFeatures):
+            patches[count : count + cells] = outcome.patches.reshape(cells, -1)[:, -dim:]
+            count += cells
+    return patches[:count]
+
+
+def _measure_bank(
+    case: str,
+    bank: Float32,
+    queries: dict[str, Float32],
+    rival: Rival | None,
+    timings: list[Timing],
+    on_progress: Progress,
+) -> float:
+    index = ExactIndex(bank)
+    squared = np.einsum("md,md->m", bank, bank)
+    tensor = torch.from_numpy(bank)
+    if rival:
+        rival.ask("faiss_load", bank=rival.write("bank", bank))
+    excess = 0.0
+    for done, (name, vectors) in enumerate(queries.items()):
+        rows: list[Timing] = []
+        found = alternate(
+            case,
+            name,
+            {
+                "vecspect": partial(_vecspect, vectors, index),
+                "numpy fp32": partial(_numpy, vectors, bank, squared),
+                "torch.cdist": partial(_torch, vectors, tensor),
+                "fp32 matrix product alone": partial(_product, vectors, bank),
+            },
+            rows,
+        )
+        del found["fp32 matrix product alone"]
+        if rival:
+            found["faiss"], milliseconds = _faiss(rival, vectors)
+            rows.append(Timing(case, "faiss FlatL2", name, milliseconds))
+        if done:  # the first image warms up
+            timings += rows
+        distances = {method: _exactly(vectors, bank, ids) for method, ids in found.items()}
+        nearest = np.minimum.reduce(list(distances.values()))
+        beyond = distances["vecspect"] - nearest
+        excess = max(excess, float((beyond / np.maximum(nearest, 1e-18)).max()))
+        on_progress(case, done + 1, len(queries))
+    return excess
+
+
+def _vecspect(queries: Float32, index: ExactIndex) -> Int64:
+    return index.search(queries).indices
+
+
+def _numpy(queries: Float32, bank: Float32, squared: Float32) -> Int64:
+    distances = queries @ bank.T
+    distances *= -2
+    distances += squared
+    return np.asarray(distances.argmin(axis=1))
+
+
+@torch.inference_mode()
+def _torch(queries: Float32, bank: torch.Tensor) -> Int64:
+    indices: Int64 = torch.cdist(torch.from_numpy(queries), bank).argmin(dim=1).numpy()
+    return indices
+
+
+def _product(queries: Float32, bank: Float32) -> Int64:
+    return np.array(np.shape(queries @ bank.T))
+
+
+def _faiss(rival: Rival, queries: Float32) -> tuple[Int64, float]:
+    target = rival.folder / "indices.npy"
+    answer = rival.ask("faiss_search", queries=rival.write("queries", queries), indices=str(target))
+    indices: Int64 = np.load(target)
+    return indices, answer["milliseconds"]
+
+
+def _exactly(queries: Float32, bank: Float32, indices: Int64) -> NDArray[np.float64]:
+    difference = queries.astype(np.float64) - bank[indices]
+    return np.asarray(np.linalg.norm(difference, axis=1))

@@ -1,0 +1,110 @@
+"""Search by region: which library images hold patches like those in a box, and where.
+
+Each patch of the region looks for its nearest one among the patches kept of a library image; the
+mean of these distances is the image's. That is the directed distance of the modified Hausdorff
+distance between two sets (Dubuisson and Jain 1994, equation 6), of embeddings: neither the place
+nor the order of the patches counts.
+
+Not every patch of the library is kept. Of a normal image those that the coreset chose for the
+memory bank, a tenth of all by default, and of the normal images that calibrate, are tests or in
+quarantine none: they are not found. Of a defective image those that deviate
+(`indexer.scoring.defect_embedding.deviating_cells`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.errors import ImageError
+from backbones.geometry import Box, Geometry
+from backbones.pipeline import ImageFeatures
+from indexer.calibration.base import Calibration
+from indexer.catalog.collections import read_images
+from indexer.catalog.schema import CatalogEntry, MemoryBank
+from indexer.knn.exact_index import nearest_of_few
+from indexer.store.base import VectorStore, Where
+from search.retrieval.neighbors import Neighbor, neighbor_of
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """How near an image comes to a region of Q patches: ``cells`` (Q, 2) are the nearest ones."""
+
+    image_id: str
+    distance: float
+    cells: NDArray[np.int32]
+
+
+class PatchesByImage:
+    """The patches kept of a category, found by the image they come from; held in memory."""
+
+    def __init__(self, *kept: MemoryBank) -> None:
+        self._rows: dict[str, tuple[MemoryBank, Int64]] = {}
+        for patches in kept:
+            order = np.argsort(patches.image_ids, kind="stable")
+            ids, first = np.unique(patches.image_ids[order], return_index=True)
+            for image_id, rows in zip(ids, np.split(order, first[1:]), strict=False):
+                self._rows[str(image_id)] = patches, rows
+
+    def match(self, region: Float32, image_ids: Iterable[str]) -> list[Match]:
+        """Those of the images that have patches beside ``region`` (Q, D), nearest first."""
+        found = [self._match(region, key) for key in image_ids if key in self._rows]
+        return sorted(found, key=lambda match: (match.distance, match.image_id))
+
+    def _match(self, region: Float32, image_id: str) -> Match:
+        patches, rows = self._rows[image_id]
+        nearest = nearest_of_few(region, patches.vectors[rows])
+        distance = float(nearest.distances.mean(dtype=np.float64))
+        return Match(image_id, distance, patches.cells[rows[nearest.indices]])
+
+
+def region_neighbors(
+    store: VectorStore,
+    entry: CatalogEntry,
+    features: ImageFeatures,
+    box: Box,
+    patches: PatchesByImage,
+    *,
+    top: int,
+    where: Where,
+) -> list[Neighbor]:
+    """The library images with patches most like those of ``features`` in ``box``, nearest first.
+
+    Args:
+        box: in pixels of the upright image; every cell that overlaps it counts.
+        patches: of the entry's revision.
+        where: conditions on the library images, see `conditions`.
+
+    Raises:
+        ImageError: the box lies outside the image.
+    """
+    inside_x = -box.width < box.x < features.width and box.width > 0
+    inside_y = -box.height < box.y < features.height and box.height > 0
+    if not (inside_x and inside_y):
+        raise ImageError(
+            f"{features.path}: expected a box x,y,width,height that overlaps its {features.width} "
+            f"x {features.height} pixels, got {','.join(map(str, box.as_list()))}."
+        )
+    cells = entry.spec.geometry(features.width, features.height).cells_in(box)
+    region = features.patches[tuple(np.array(cells).T)]
+    images = read_images(store, entry, where)
+    calibration = Calibration.from_payload(entry.calibration)
+    found = []
+    for match in patches.match(region, images)[:top]:
+        image = images[match.image_id]
+        matched = _bounding_box(entry.spec.geometry(image.width, image.height), match.cells)
+        found.append(neighbor_of(entry.category, image, match.distance, calibration, matched))
+    return found
+
+
+def _bounding_box(geometry: Geometry, cells: NDArray[np.int32]) -> Box:
+    """The box, in pixels, around the cells (Q, 2)."""
+    first, last = (geometry.cell_box(*map(int, edge)) for edge in (cells.min(0), cells.max(0)))
+    return Box(first.x, first.y, last.x + last.width - first.x, last.y + last.height - first.y)

@@ -1,0 +1,118 @@
+"""A batch that is scored in the background and can be stopped, left and taken up again.
+
+Its folder holds ``batch.json`` (which images, which category) and ``results.jsonl`` (one line an
+image, as of ``vecspect score --json``, or its path and error). What has a line is done.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from backbones.pipeline import Skipped
+from indexer.progress import Progress
+from ui.app.session import Desk, Key
+
+_CHUNK = 8
+"""Images scored before somebody else may use the store: under half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be scored against which category; results lie beside it."""
+
+    folder: Path
+    key: Key
+    paths: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """When it was begun, and of what."""
+        return self.folder.name
+
+    def results(self) -> list[dict[str, Any]]:
+        """The lines so far, in the order they were scored; a torn last line is left out."""
+        try:
+            lines = (self.folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:  # the process ended while writing it
+                continue
+        return found
+
+    def missing(self) -> list[Path]:
+        """The images without a result."""
+        done = {result["path"] for result in self.results()}
+        return [path for path in self.paths if str(path) not in done]
+
+
+def begin(folder: Path, key: Key, paths: Sequence[Path]) -> Batch:
+    """A new batch below ``folder``."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d_%H-%M-%S")
+    place, number = folder / f"{now}_{key.category}", 1
+    while place.exists():
+        number += 1
+        place = folder / f"{now}_{key.category}_{number}"
+    place.mkdir(parents=True)
+    batch = Batch(place, key, tuple(dict.fromkeys(paths)))
+    described = {
+        "category": key.category,
+        "backbone": key.backbone,
+        "paths": [str(path) for path in batch.paths],
+    }
+    (place / "batch.json").write_text(json.dumps(described), encoding="utf-8")
+    return batch
+
+
+def read_batches(folder: Path) -> list[Batch]:
+    """Every batch below ``folder``, the latest first."""
+    found = []
+    for file in sorted(folder.glob("*/batch.json"), reverse=True):
+        try:
+            described = json.loads(file.read_text(encoding="utf-8"))
+            key = Key(described["category"], described["backbone"])
+            found.append(Batch(file.parent, key, tuple(Path(p) for p in described["paths"])))
+        except (OSError, ValueError, KeyError, TypeError):  # not one of ours, or torn: no batch
+            continue
+    return found
+
+
+def work_off(desk: Desk, batch: Batch, on_progress: Progress) -> str:
+    """Score what is missing, a few at a time; a line that says how it went."""
+    missing = batch.missing()
+    waiting = iter(missing)
+    total = len(batch.paths)
+    done = total - len(missing)
+    failed = 0
+    with (batch.folder / "results.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write("\n")  # a line torn by the end of the process stays alone
+        while chunk := list(islice(waiting, _CHUNK)):
+            on_progress("scoring", done, total)
+            lines, unreadable = _score(desk, batch.key, chunk)
+            stream.writelines(json.dumps(line) + "\n" for line in lines)
+            stream.flush()
+            done += len(chunk)
+            failed += unreadable
+    on_progress("scoring", done, total)
+    return f"{total} images" + (f", {failed} not readable" if failed else "")
+
+
+def _score(desk: Desk, key: Key, paths: Sequence[Path]) -> tuple[list[dict[str, Any]], int]:
+    lines: list[dict[str, Any]] = []
+    with desk.lock:
+        for outcome in desk.inspector(key).inspect_files(paths):
+            if isinstance(outcome, Skipped):
+                lines.append({"path": str(outcome.path), "error": outcome.reason})
+            else:
+                desk.watch(key, outcome)
+                lines.append(outcome.to_dict())
+    return lines, sum("error" in line for line in lines)

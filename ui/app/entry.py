@@ -1,0 +1,22 @@
+"""The app that ``vecspect ui`` serves.
+
+Its pages lie in `ui.app.views`: Streamlit would take a folder called ``pages`` for pages of its own
+and serve them by address, past the password.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.app.layout import admitted, pages, refuse
+
+st.set_page_config(page_title="vecspect", page_icon=":material/search:", layout="wide")
+st.html("<style>.stMainBlockContainer { padding-top: 4rem; }</style>")
+st.logo(":material/center_focus_strong:")
+inside = admitted()
+# before the password is given, too: otherwise the page that was asked for is forgotten
+current = st.navigation(pages(), position="top" if inside else "hidden")
+if inside:
+    current.run()
+else:
+    refuse()

@@ -1,0 +1,69 @@
+"""The command that opens the app."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backbones.errors import VecspectError
+from ui.cli.options import Store, settings_of
+
+
+def ui(
+    store: Store = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Show image files below this folder; repeatable. [default: here]"),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open a browser.")
+    ] = False,
+) -> None:
+    """Open the app: inspect, batches, library, calibration, reports, system.
+
+    Set VECSPECT_UI_PASSWORD to ask visitors for a password.
+    """
+    try:
+        from streamlit.web import bootstrap
+    except ImportError:
+        raise VecspectError(
+            "the app needs Streamlit: install vecspect with its extra, pip install '.[ui]'"
+        ) from None
+    from ui.app.images.uploads import MOST_BYTES
+    from ui.cli.console import note
+
+    settings = settings_of(store=store, image_roots=images)
+    os.environ["VECSPECT_STORE"] = settings.store
+    os.environ.pop("QDRANT_URL", None)
+    os.environ["VECSPECT_IMAGE_ROOTS"] = _as_json(settings.image_roots)
+    if host not in ("localhost", "127.0.0.1", "::1") and not (
+        settings.ui_password or settings.ui_user_header
+    ):
+        note("Anyone who reaches this address may see and teach. Set VECSPECT_UI_PASSWORD.")
+    options = {
+        "server_address": host,
+        "server_port": port,
+        "server_headless": no_browser or not sys.stdout.isatty(),
+        "server_maxUploadSize": MOST_BYTES >> 20,
+        "server_fileWatcherType": "none",
+        "browser_gatherUsageStats": False,
+        "client_toolbarMode": "minimal",
+        "client_showErrorDetails": "none",
+    }
+    app = str(Path(__file__).parents[2] / "app" / "entry.py")
+    bootstrap.load_config_options(options)
+    bootstrap.run(app, False, [], options)
+
+
+def _as_json(paths: list[Path]) -> str:
+    import json
+
+    return json.dumps([str(path) for path in paths])

@@ -1,0 +1,71 @@
+"""The commands that show whether what the product promises holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ui.cli.options import BackboneNames, Labelled, NamedWeights, settings_of, weights_by_name
+
+
+def calibration_study(
+    datasets: Labelled,
+    backbone: BackboneNames = None,
+    weights: NamedWeights = None,
+    out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("study_out"),
+    splits: Annotated[int, typer.Option(min=2, help="Random splits of the normal images.")] = 200,
+) -> None:
+    """Realised against requested false-reject rate of every calibration method."""
+    from backbones.registry import load_backbone
+    from eval.benchmark.run import named_stages
+    from eval.studies.calibration import measure_distances, run_splits
+    from eval.studies.calibration_report import study_table, write_study
+    from indexer.data.image_records import normal_images, read_dataset
+    from ui.cli.console import progress_bars, say
+
+    files = weights_by_name(weights or [])
+    measured, caught = [], []
+    with progress_bars() as on_progress:
+        for name in backbone or [settings_of().backbone]:
+            for dataset in datasets:
+                records = read_dataset(dataset)
+                network = load_backbone(
+                    name, weights=files.get(name), images=normal_images(records)
+                )
+                title = dataset.resolve().stem
+                stages = named_stages(on_progress, f"{title}, {name}")
+                distances = measure_distances(records, network, stages)
+                rows, shares = run_splits(distances, title, name, splits, stages)
+                measured += rows
+                caught += shares
+                write_study(measured, caught, out)  # what is there survives an interruption
+    say(study_table(measured))
+
+
+def living_study(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A labelled data set.")],
+    backbone: Annotated[str, typer.Option(help="A name from `vecspect backbones`.")] = "compact",
+    weights: Annotated[Path | None, typer.Option(help="Weight file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+) -> None:
+    """Cross-conformal, audit, additions and the health alarm, measured on one data set."""
+    from backbones.registry import load_backbone
+    from eval.studies.updates import Finding, study_living
+    from indexer.data.image_records import normal_images, read_dataset
+    from ui.cli.console import progress_bars, say
+
+    records = read_dataset(dataset)
+    network = load_backbone(backbone, weights=weights, images=normal_images(records))
+    lines = [f"| {dataset.resolve().stem}, {backbone} | |", "|---|---|"]
+
+    def keep(finding: Finding) -> None:
+        lines.append(f"| {finding[0]} | {finding[1]} |")
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    with progress_bars() as on_progress:
+        study_living(records, network, on_finding=keep, on_progress=on_progress)
+    say("\n".join(lines))
