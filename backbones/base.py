@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import BackboneError
-from backbones.geometry import MEAN, STD, Geometry
+from backbones.families import FAMILIES, FamilyName, Level
+from backbones.geometry import MEAN, STD, Geometry, Size, in_words
 
 Float32 = NDArray[np.float32]
-Family = Literal["patchcore", "pdn", "vit", "vgg"]
 Precision = Literal["f32", "bf16", "int8"]
 Device = Literal["cpu", "cuda"]
-
-PDN_BORDER = 16
-"""Input pixels on each side that no cell of an unpadded PDN has its centre in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +28,7 @@ class BackboneSpec:
 
     Attributes:
         name: the word users type.
-        family: which head makes embeddings of the network's maps: ``patchcore`` (any CNN),
-            ``vit`` (any vision transformer), ``pdn`` (EfficientAD's teacher), ``vgg`` (one
-            embedding an image, no patches).
+        family: what makes embeddings of the network's maps, see `FAMILIES`.
         architecture: the timm network; ``small`` or ``medium`` for a PDN.
         dim: length of a patch embedding and of the image embedding.
         parameters: millions of weights up to the last layer used.
@@ -43,8 +38,8 @@ class BackboneSpec:
         hub_tag: timm's pretrained tag.
         layers: timm feature indices whose maps are concatenated (of a CNN, 2 is stride 8; of a
             transformer, the number of the block).
-        input_size: height and width in pixels of the square the image is resized to.
-        crop: side in pixels of the centre of that square which alone is seen; 0 for all of it.
+        input_size: height and width in pixels that the image is resized to.
+        crop: height and width in pixels of the centre which alone is seen; None for all of it.
         stride: input pixels per patch cell.
         stride_in_1x1: bottleneck blocks stride in their first 1x1 convolution (He et al. 2016,
             Keras), not in the 3x3 one (torchvision, timm).
@@ -59,11 +54,11 @@ class BackboneSpec:
     weights: Literal["bundled", "hub", "file"]
     licence: str
     gmacs: float = 0.0
-    family: Family = "patchcore"
+    family: FamilyName = "patchcore"
     hub_tag: str = ""
     layers: tuple[int, ...] = (2, 3)
-    input_size: int = 256
-    crop: int = 0
+    input_size: Size = (256, 256)
+    crop: Size | None = None
     stride: int = 8
     stride_in_1x1: bool = False
     padding: bool = True
@@ -71,53 +66,57 @@ class BackboneSpec:
     std: tuple[float, float, float] = STD
 
     def __post_init__(self) -> None:
-        side, name = self.side, f"backbone '{self.name}'"
-        if self.crop and not (0 < self.crop <= self.input_size):
+        crop, size = in_words(self.shape), in_words(self.input_size)
+        pairs = list(zip(self.shape, self.input_size, strict=True))
+        if self.crop and not all(0 < seen <= side for seen, side in pairs):
+            raise BackboneError(f"--crop {crop} does not lie within the input of {size} px.")
+        if any((side - seen) % 2 for seen, side in pairs):
+            raise BackboneError(f"--crop {crop} has no centre in {size} px.")
+        if any(seen <= 0 or seen % self.stride for seen in self.shape) or min(self.grid) < 1:
+            height, width = (max(1, round(s / self.stride)) * self.stride for s in self.shape)
             raise BackboneError(
-                f"--crop {self.crop} does not lie within the input of {self.input_size} px."
-            )
-        if (self.input_size - side) % 2:
-            raise BackboneError(f"--crop {self.crop} has no centre in {self.input_size} px.")
-        if side <= 0 or side % self.stride or self.grid < 1:
-            raise BackboneError(
-                f"{name} takes an input side that is a multiple of {self.stride} px, got {side}. "
-                f"Try --input-size {max(1, round(side / self.stride)) * self.stride}."
+                f"backbone '{self.name}' takes an input side that is a multiple of {self.stride} "
+                f"px, got {crop}. Try --input-size {in_words((height, width))}."
             )
 
     @property
-    def level(self) -> Literal["patch", "image"]:
+    def level(self) -> Level:
         """Whether it gives patch embeddings, or one embedding an image that scores by itself."""
-        return "image" if self.family == "vgg" else "patch"
+        return FAMILIES[self.family].level
 
     @property
-    def side(self) -> int:
+    def shape(self) -> Size:
         """Height and width in pixels of what the network takes."""
         return self.crop or self.input_size
 
     @property
-    def inset(self) -> int:
-        """Pixels at each border of the input square that no patch cell covers."""
-        unpadded = self.family == "pdn" and not self.padding
-        return (self.input_size - self.side) // 2 + (PDN_BORDER if unpadded else 0)
+    def inset(self) -> Size:
+        """Pixels at top and bottom, and at left and right, that no patch cell covers."""
+        border = 0 if self.padding else FAMILIES[self.family].border
+        (height, width), (rows, cols) = self.input_size, self.shape
+        return (height - rows) // 2 + border, (width - cols) // 2 + border
 
     @property
-    def grid(self) -> int:
-        """Rows (and columns) of the patch grid; an image-level backbone has one cell."""
-        return 1 if self.level == "image" else (self.input_size - 2 * self.inset) // self.stride
+    def grid(self) -> Size:
+        """Rows and columns of patch cells; an image-level backbone has one cell."""
+        if self.level == "image":
+            return 1, 1
+        (height, width), (top, left) = self.input_size, self.inset
+        return (height - 2 * top) // self.stride, (width - 2 * left) // self.stride
 
     @property
     def patches(self) -> str:
         """What it yields of patches, in words: ``32x32x384``, or ``none``."""
-        return "none" if self.level == "image" else f"{self.grid}x{self.grid}x{self.dim}"
+        return "none" if self.level == "image" else "{}x{}x{}".format(*self.grid, self.dim)
 
     @property
     def normalised(self) -> bool:
         """Whether a category normalises the channels over its normal images (EfficientAD)."""
-        return self.family == "pdn"
+        return FAMILIES[self.family].normalised
 
-    def geometry(self, width: int, height: int) -> Geometry:
-        """Where the patch cells lie in an image of ``width`` x ``height`` pixels."""
-        return Geometry(width, height, self.grid, self.grid, self.input_size, self.inset)
+    def geometry(self, image: Size) -> Geometry:
+        """Where the patch cells lie in an image of that height and width in pixels."""
+        return Geometry(image, self.grid, self.input_size, self.inset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +130,14 @@ class Features:
     images: Float32
 
     def __post_init__(self) -> None:
-        if self.patches.ndim != 4 or self.patches.dtype != np.float32:
-            raise ValueError(
-                "patches must be float32 with shape (N, H, W, D), "
-                f"got {self.patches.dtype} {self.patches.shape}"
-            )
-        if self.images.ndim != 2 or self.images.dtype != np.float32:
-            raise ValueError(
-                "images must be float32 with shape (N, D), "
-                f"got {self.images.dtype} {self.images.shape}"
-            )
+        for name, array, shape in (
+            ("patches", self.patches, "(N, H, W, D)"),
+            ("images", self.images, "(N, D)"),
+        ):
+            if array.ndim != shape.count(",") + 1 or array.dtype != np.float32:
+                raise ValueError(
+                    f"{name} must be float32 with shape {shape}, got {array.dtype} {array.shape}"
+                )
         if len(self.patches) != len(self.images):
             raise ValueError(
                 "patches and images must agree in N, got "
@@ -168,7 +165,7 @@ class Backbone(Protocol):
         """Hash of everything that changes the features: weights, layers, size, precision."""
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) RGB images, S the spec's ``side`` (`to_input` makes them)."""
+        """Features of (N, H, W, 3) RGB images of the spec's ``shape``, see `to_input`."""
 
 
 class ChannelNormalised:
@@ -190,7 +187,7 @@ class ChannelNormalised:
         self.fingerprint = backbone.fingerprint
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) images, normalised."""
+        """Features of (N, H, W, 3) images, normalised."""
         features = self._backbone.embed(inputs)
         return Features(
             (features.patches - self._mean) / self._std, (features.images - self._mean) / self._std

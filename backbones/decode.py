@@ -18,24 +18,20 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from backbones.errors import ImageError
+from backbones.geometry import Size
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 """Lower-case endings by which an image is recognised when a folder is walked."""
-
 MAX_PIXELS = 100_000_000
 """Pixels above which a file is refused before it is decoded (300 MB as RGB)."""
-
 MIN_SIDE = 8
 """Pixels that each side must have; a smaller image holds nothing to inspect."""
-
 # Only these are tried: others (EPS, PDF, ...) may start programs or be mistaken for text.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-
 # The filter that keeps the warnings of Pillow's modules to itself, as `warnings` stores it.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +41,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = frozenset({5, 6, 7, 8})
+QUALITY_STATISTICS = ("brightness", "sharpness")
+"""What `image_quality` measures: what moves when a lamp or a lens does, whatever an image shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +52,7 @@ class LoadedImage:
     Attributes:
         pixels: mode RGB, 8 bits a channel, upright; smaller than the file's image where a
             ``size_hint`` allowed it.
-        width: of the full upright image, in pixels.
-        height: of the full upright image, in pixels.
-
+        width, height: of the full upright image, in pixels.
     """
 
     pixels: Image.Image
@@ -65,7 +60,7 @@ class LoadedImage:
     height: int
 
 
-def load_image(path: Path, *, size_hint: int | None = None) -> LoadedImage:
+def load_image(path: Path, *, size_hint: Size | None = None) -> LoadedImage:
     """Decode the (first) image in a file, upright and as 8-bit RGB.
 
     - Grey of 16 bits, and 32-bit integers within 0..65535, are divided by 257; floats are
@@ -75,12 +70,12 @@ def load_image(path: Path, *, size_hint: int | None = None) -> LoadedImage:
 
     Args:
         path: the file.
-        size_hint: side in pixels that the image is going to be resized to. A JPEG is then
-            decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice that.
+        size_hint: height and width in pixels that the image is going to be resized to. A JPEG is
+            then decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice the
+            longer of the two.
 
     Raises:
         ImageError: one line without the path, whatever is wrong with the file.
-
     """
     _silence_pillow()
     try:
@@ -89,7 +84,8 @@ def load_image(path: Path, *, size_hint: int | None = None) -> LoadedImage:
             width, height = image.size
             _check_size(width, height)
             if size_hint is not None:
-                image.draft(None, (2 * size_hint, 2 * size_hint))
+                side = 2 * max(size_hint)  # the file may lie on its side
+                image.draft(None, (side, side))
             image.load()
             turn = _orientation(image)  # after load: TIFF files are turned by Pillow itself
             pixels = _to_rgb(image)
@@ -107,9 +103,20 @@ def load_image(path: Path, *, size_hint: int | None = None) -> LoadedImage:
 
     if turn in _TURNS:
         pixels = pixels.transpose(_TURNS[turn])
-    if turn in _SIDEWAYS:
-        width, height = height, width
+        width, height = (height, width) if turn >= 5 else (width, height)
     return LoadedImage(pixels=pixels, width=width, height=height)
+
+
+def image_quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(2,) float32 of a network's input (H, W, 3): mean grey level and log variance of Laplacian.
+
+    The grey level is in [0, 255]. The variance of the Laplacian is the focus measure of
+    Pech-Pacheco et al. (2000).
+    """
+    grey = pixels.astype(np.float32).mean(axis=2)
+    sides = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    sharpness = np.log(np.var(sides - 4 * grey[1:-1, 1:-1]) + 1e-6)
+    return np.array([grey.mean(), sharpness], np.float32)
 
 
 def _silence_pillow() -> None:

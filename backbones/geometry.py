@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Size = tuple[int, int]
+"""(height, width) in pixels, or (rows, columns) in cells."""
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet statistics of RGB in [0, 1]; applied inside the network's graph."""
 
 
-def to_input(pixels: Image.Image, size: int, crop: int = 0) -> NDArray[np.uint8]:
-    """Resize an RGB image of any shape to the square (size, size, 3) the network takes.
+def in_words(size: Size) -> str:
+    """``256`` for a square, else ``64 x 96``, the height first."""
+    height, width = size
+    return f"{height}" if height == width else f"{height} x {width}"
 
-    With ``crop``, only the centre (crop, crop, 3) of that square.
+
+def to_input(pixels: Image.Image, size: Size, crop: Size | None = None) -> NDArray[np.uint8]:
+    """Resize an RGB image of any shape to the (height, width, 3) of ``size``.
+
+    With ``crop``, only the centre of that size.
     """
-    if pixels.size != (size, size):
-        pixels = pixels.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    height, width = size
+    if pixels.size != (width, height):
+        pixels = pixels.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
     if crop:
-        inset = (size - crop) // 2
-        pixels = pixels.crop((inset, inset, inset + crop, inset + crop))
+        top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
+        pixels = pixels.crop((left, top, left + crop[1], top + crop[0]))
     return np.asarray(pixels)
 
 
@@ -43,54 +53,60 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The map between an image of ``width`` x ``height`` pixels and its patch cells.
+    """The map between the pixels of an image and its patch cells.
 
     Attributes:
-        input_size: side in pixels of the square the image is resized to.
-        inset: pixels at each border of that square which no cell covers.
+        image: height and width in pixels of the upright image.
+        grid: rows and columns of cells.
+        input_size: height and width in pixels that the image is resized to.
+        inset: pixels at top and bottom, and at left and right, of the resized image that no cell
+            covers.
     """
 
-    width: int
-    height: int
-    rows: int
-    cols: int
-    input_size: int = 1
-    inset: int = 0
+    image: Size
+    grid: Size
+    input_size: Size
+    inset: Size = (0, 0)
+
+    def at_input(self) -> Geometry:
+        """The same cells in the resized image."""
+        return replace(self, image=self.input_size)
 
     def cell_box(self, row: int, col: int) -> Box:
         """The pixels a patch cell stands for; the boxes of all cells tile what is covered."""
-        left, right = self._edge(col, self.cols, self.width)
-        top, bottom = self._edge(row, self.rows, self.height)
+        top, bottom = self._edge(row, axis=0)
+        left, right = self._edge(col, axis=1)
         return Box(left, top, max(1, right - left), max(1, bottom - top))
 
     def cell_at(self, x: float, y: float) -> tuple[int, int]:
         """(row, col) of the cell whose box holds pixel (x, y); outside points go to the border."""
-        lefts = [self._edge(col, self.cols, self.width)[0] for col in range(self.cols)]
-        tops = [self._edge(row, self.rows, self.height)[0] for row in range(self.rows)]
-        col = bisect.bisect_right(lefts, x) - 1
-        row = bisect.bisect_right(tops, y) - 1
+        tops, lefts = ([first for first, _ in self._edges(axis)] for axis in (0, 1))
+        row, col = bisect.bisect_right(tops, y) - 1, bisect.bisect_right(lefts, x) - 1
         return max(row, 0), max(col, 0)
 
     def cells_in(self, box: Box) -> list[tuple[int, int]]:
         """(row, col) of the cells that overlap ``box``, row by row; the nearest where none does."""
-        rows = self._overlapping(box.y, box.height, self.rows, self.height)
-        cols = self._overlapping(box.x, box.width, self.cols, self.width)
+        rows = self._overlapping(box.y, box.height, axis=0)
+        cols = self._overlapping(box.x, box.width, axis=1)
         row, col = self.cell_at(box.x + box.width / 2, box.y + box.height / 2)
         return [(r, c) for r in rows or [row] for c in cols or [col]]
 
-    def _overlapping(self, start: int, size: int, cells: int, length: int) -> list[int]:
-        edges = [self._edge(cell, cells, length) for cell in range(cells)]
+    def _overlapping(self, start: int, length: int, axis: int) -> list[int]:
         return [
             cell
-            for cell, (first, after) in enumerate(edges)
-            if first < start + size and start < max(after, first + 1)
+            for cell, (first, after) in enumerate(self._edges(axis))
+            if first < start + length and start < max(after, first + 1)
         ]
 
-    def _edge(self, cell: int, cells: int, length: int) -> tuple[int, int]:
-        """First pixel of a cell along one side, and of the next one."""
-        covered = self.input_size - 2 * self.inset
+    def _edges(self, axis: int) -> list[tuple[int, int]]:
+        return [self._edge(cell, axis) for cell in range(self.grid[axis])]
+
+    def _edge(self, cell: int, axis: int) -> tuple[int, int]:
+        """First pixel of a cell along an axis, and of the next one."""
+        side, inset, cells = self.input_size[axis], self.inset[axis], self.grid[axis]
+        covered = side - 2 * inset
         first, after = (
-            (self.inset * cells + i * covered) * length // (self.input_size * cells)
+            (inset * cells + i * covered) * self.image[axis] // (side * cells)
             for i in (cell, cell + 1)
         )
         return first, after

@@ -14,7 +14,7 @@ from backbones.base import BackboneSpec, Precision
 from backbones.errors import BackboneError
 from backbones.weights import sha256_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,11 @@ class Card:
     network_sha256: str
 
     def write(self, file: Path) -> None:
-        """As JSON, with the preprocessing in words for whoever runs the network without us."""
+        """Write JSON, with the preprocessing in words for whoever runs the network without us."""
         spec = self.spec
-        centre = f", centre {spec.crop} x {spec.crop} of it" if spec.crop else ""
+        size, seen = ("{} x {}".format(*pixels) for pixels in (spec.input_size, spec.shape))
+        centre = f", centre {seen} of it" if spec.crop else ""
+        shape, grid = (", ".join(map(str, counts)) for counts in (spec.shape, spec.grid))
         content = {
             "format": FORMAT,
             "spec": spec_to_dict(spec),
@@ -44,14 +46,11 @@ class Card:
             "precision": self.precision,
             "network_sha256": self.network_sha256,
             "preprocessing": (
-                f"upright RGB, resized (bilinear, antialiased) to {spec.input_size} x "
-                f"{spec.input_size}{centre}, uint8 (N, {spec.side}, {spec.side}, 3); the network "
+                f"upright RGB, resized (bilinear, antialiased) to {size} pixels (height x width)"
+                f"{centre}, uint8 (N, {shape}, 3); the network "
                 f"takes off the mean {list(spec.mean)} and divides by {list(spec.std)} itself"
             ),
-            "outputs": (
-                f"patches float32 (N, {spec.grid}, {spec.grid}, {spec.dim}), "
-                f"images float32 (N, {spec.dim})"
-            ),
+            "outputs": (f"patches float32 (N, {grid}, {spec.dim}), images float32 (N, {spec.dim})"),
             "versions": {name: version(name) for name in ("vecspect", "openvino")},
         }
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -88,7 +87,7 @@ def read_card(file: Path) -> Card:
 
 
 def spec_to_dict(spec: BackboneSpec) -> dict[str, Any]:
-    """Of JSON types only."""
+    """Fields of a spec as JSON types; a size is a list of height and width."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
 
 

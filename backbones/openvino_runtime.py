@@ -14,15 +14,16 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
 import platformdirs
 from numpy.typing import NDArray
 
-from backbones.base import BackboneSpec, Features, Precision
+from backbones.base import BackboneSpec, Features, Float32, Precision
 from backbones.errors import BackboneError
 from backbones.model_card import Card, sha256_of_network
 
@@ -68,20 +69,13 @@ def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision
 
     What stands at its default is left out, so that a new option voids no category.
     """
-    parts: dict[str, Any] = {
-        "architecture": spec.architecture,
-        "layers": spec.layers,
-        "input_size": spec.input_size,
-        "stride_in_1x1": spec.stride_in_1x1,
-        "weights": weights_sha256,
-        "precision": precision,
-        "graph": GRAPH_VERSION,
-    }
+    parts = {"weights": weights_sha256, "precision": precision, "graph": GRAPH_VERSION}
+    for name in ("architecture", "layers", "input_size", "stride_in_1x1"):
+        parts[name] = getattr(spec, name)
     defaults = {f.name: f.default for f in dataclasses.fields(BackboneSpec)}
     for name in ("family", "crop", "padding", "mean", "std"):
-        value = getattr(spec, name)
-        if value != defaults[name]:
-            parts[name] = value
+        if getattr(spec, name) != defaults[name]:
+            parts[name] = getattr(spec, name)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -117,7 +111,7 @@ class OpenVinoBackbone:
             ) from error
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) RGB images, S the spec's ``side``."""
+        """Features of (N, H, W, 3) RGB images of the spec's ``shape``."""
         patches, embeddings = self._compiled(inputs, share_inputs=True).to_tuple()
         return Features(patches=patches, images=embeddings)
 
@@ -162,50 +156,44 @@ def export(
                 f"'{spec.name}' cannot be exported ({type(error).__name__}): its network does "
                 "something that OpenVINO or torch.export do not support. Choose another."
             ) from error
-    model.reshape([-1, spec.side, spec.side, 3])
-    grid = (spec.grid, spec.grid, spec.dim)
+    model.reshape([-1, *spec.shape, 3])
+    grid = (*spec.grid, spec.dim)
     if expected[0].shape[1:] != grid:
         raise BackboneError(
             f"'{spec.name}' gives patches of shape {expected[0].shape[1:]}, expected {grid}: its "
             "maps do not halve as timm says. Choose other layers or another input size."
         )
-    difference = parity_error(compile_network(model, "f32"), example.numpy(), expected)
+    outputs = compile_network(model, "f32")(example.numpy()).to_tuple()
+    difference = parity_error(outputs, expected)
     if not difference <= PARITY_TOLERANCE:
         raise BackboneError(
             f"OpenVINO and torch disagree on '{spec.name}' by {difference:.1e} "
             f"(allowed {PARITY_TOLERANCE:.0e}): not exported. Please report this network."
         )
-    save(model, spec, target, weights_sha256, "f32", half=half)
+    save(partial(ov.save_model, model, compress_to_fp16=half), spec, target, weights_sha256, "f32")
 
 
 def save(
-    model: ov.Model,
+    write: Callable[[Path], object],
     spec: BackboneSpec,
     target: Path,
     weights_sha256: str,
     precision: Precision,
-    *,
-    half: bool = False,
 ) -> None:
-    """Write the IR and its card, whole or not at all."""
+    """Write the IR, by ``write``, and its card, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        partial = Path(folder) / target.name
-        ov.save_model(model, partial, compress_to_fp16=half)
-        card = Card(spec, weights_sha256, precision, sha256_of_network(partial))
-        card.write(partial.with_suffix(".json"))
+        file = Path(folder) / target.name
+        write(file)
+        card = Card(spec, weights_sha256, precision, sha256_of_network(file))
+        card.write(file.with_suffix(".json"))
         # the .xml goes last: its presence says that all are there
         for suffix in (".bin", ".json", ".xml"):
-            partial.with_suffix(suffix).replace(target.with_suffix(suffix))
+            file.with_suffix(suffix).replace(target.with_suffix(suffix))
 
 
-def parity_error(
-    compiled: Callable[[NDArray[np.uint8]], Any],
-    inputs: NDArray[np.uint8],
-    expected: Sequence[NDArray[np.float32]],
-) -> float:
+def parity_error(outputs: Sequence[Float32], expected: Sequence[Float32]) -> float:
     """Largest absolute difference of any output, relative to that output's largest value."""
-    outputs = compiled(inputs).to_tuple()
     return max(
         float(np.abs(got - want).max() / np.abs(want).max())
         for got, want in zip(outputs, expected, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Float32
-from backbones.decode import load_image
+from backbones.decode import image_quality, load_image
 from backbones.errors import ImageError
-from backbones.geometry import to_input
+from backbones.geometry import Size, to_input
 
 BATCH = 8
 DECODERS = 2
@@ -22,9 +22,13 @@ DECODERS = 2
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """One file's ``patches`` (H, W, D) and ``image`` embedding (E,), both float32.
+    """What one file gives, all arrays float32.
 
-    ``width`` and ``height`` are those of the original upright image, in pixels.
+    Attributes:
+        width, height: of the original upright image, in pixels.
+        patches: (H, W, D) patch embeddings.
+        image: (E,) image embedding.
+        quality: (2,) `image_quality` of the network's input.
     """
 
     path: Path
@@ -32,6 +36,12 @@ class ImageFeatures:
     height: int
     patches: Float32
     image: Float32
+    quality: Float32
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the original upright image, in pixels."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class _Decoded:
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    quality: Float32
 
 
 def embed_files(
@@ -87,24 +98,20 @@ def _decode_one(path: Path, spec: BackboneSpec) -> _Decoded | Skipped:
     except ImageError as error:
         return Skipped(path, str(error))
     pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
-    return _Decoded(path, loaded.width, loaded.height, pixels)
+    return _Decoded(path, loaded.width, loaded.height, pixels, image_quality(pixels))
 
 
 def _embed(
-    backbone: Backbone, items: Iterable[_Decoded | Skipped]
+    backbone: Backbone, items: Collection[_Decoded | Skipped]
 ) -> Iterator[ImageFeatures | Skipped]:
-    items = list(items)
     decoded = [item.pixels for item in items if isinstance(item, _Decoded)]
-    if not decoded:
-        yield from (item for item in items if isinstance(item, Skipped))
-        return
-    features = backbone.embed(np.stack(decoded))
-    row = 0
+    embedded: Iterator[tuple[Float32, Float32]] = iter(())
+    if decoded:
+        features = backbone.embed(np.stack(decoded))
+        embedded = zip(features.patches, features.images, strict=True)
     for item in items:
         if isinstance(item, Skipped):
             yield item
-            continue
-        yield ImageFeatures(
-            item.path, item.width, item.height, features.patches[row], features.images[row]
-        )
-        row += 1
+        else:
+            patches, image = next(embedded)
+            yield ImageFeatures(item.path, item.width, item.height, patches, image, item.quality)

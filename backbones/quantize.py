@@ -12,14 +12,14 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 
 from backbones.decode import load_image
 from backbones.errors import BackboneError, ImageError
+from backbones.families import FAMILIES
 from backbones.geometry import to_input
 from backbones.openvino_runtime import (
     OpenVinoBackbone,
@@ -47,34 +47,37 @@ def quantized(backbone: OpenVinoBackbone, images: Sequence[Path]) -> OpenVinoBac
             "--precision int8 needs NNCF, which is not installed: `pip install -e '.[int8]'` "
             "installs it; --precision f32 does without."
         )
-    chosen = list(images)[:: max(1, len(images) // SUBSET)][:SUBSET]
-    spec = backbone.spec
+    spec, chosen = backbone.spec, images[:: max(1, len(images) // SUBSET)][:SUBSET]
     readable = [path for path in chosen if path.is_file()]
     parts = [backbone.weights_sha256, *sorted(sha256_of(path) for path in readable)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     network = cached_network(fingerprint_of(spec, digest, "int8"))
     if not is_whole(network):
-        save(_quantize(backbone, readable), spec, network, digest, "int8")
+        model = _quantize(backbone, readable)
+        save(partial(ov.save_model, model, compress_to_fp16=False), spec, network, digest, "int8")
     return OpenVinoBackbone(spec, network, "int8", digest, source=backbone.source)
 
 
 def _quantize(backbone: OpenVinoBackbone, images: Sequence[Path]) -> ov.Model:
-    inputs = list(_inputs(backbone, images))
+    spec, inputs = backbone.spec, []
+    for path in images:
+        with contextlib.suppress(ImageError):  # the build names it
+            loaded = load_image(path, size_hint=spec.input_size)
+            inputs.append(to_input(loaded.pixels, spec.input_size, spec.crop)[None])
     if not inputs:
         raise BackboneError("int8 is calibrated on normal images, and none could be read.")
     model = ov.Core().read_model(backbone.network)
     with _quiet():
         import nncf
 
-        transformer = nncf.ModelType.TRANSFORMER if backbone.spec.family == "vit" else None
+        family = FAMILIES[spec.family]
         return nncf.quantize(
             model,
             nncf.Dataset(inputs),
             subset_size=len(inputs),
-            model_type=transformer,
-            # maps with negative values: OpenVINO pads them with a code that does not mean zero
-            ignored_scope=nncf.IgnoredScope(types=["AvgPool"], validate=False)
-            if backbone.spec.family == "patchcore"
+            model_type=nncf.ModelType.TRANSFORMER if family.transformer else None,
+            ignored_scope=nncf.IgnoredScope(types=list(family.unquantised), validate=False)
+            if family.unquantised
             else None,
         )
 
@@ -90,13 +93,3 @@ def _quiet() -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
-
-
-def _inputs(backbone: OpenVinoBackbone, images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    spec = backbone.spec
-    for path in images:
-        try:
-            loaded = load_image(path, size_hint=spec.input_size)
-        except ImageError:
-            continue  # the build names it
-        yield to_input(loaded.pixels, spec.input_size, spec.crop)[None]

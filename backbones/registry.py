@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from backbones.base import Backbone, BackboneSpec, Device, Precision
 from backbones.errors import BackboneError
-from backbones.model_card import Card, read_card, sha256_of_network
+from backbones.geometry import Size
+from backbones.model_card import read_card, sha256_of_network
 from backbones.openvino_runtime import (
     OpenVinoBackbone,
     cached_network,
@@ -20,6 +20,7 @@ from backbones.openvino_runtime import (
     fingerprint_of,
     is_whole,
     native_precision,
+    save,
 )
 from backbones.specs import SPECS, find_spec
 from backbones.weights import bundled_network, hub_file, load_state, sha256_of, torch_needed
@@ -47,8 +48,8 @@ def load_backbone(
     weights: Path | None = None,
     precision: Precision | None = None,
     device: Device = "cpu",
-    input_size: int | None = None,
-    crop: int | None = None,
+    input_size: Size | None = None,
+    crop: Size | None = None,
     padding: bool | None = None,
     images: Sequence[Path] = (),
 ) -> Backbone:
@@ -74,8 +75,8 @@ def load_backbone(
                 "--device cuda are for making one."
             )
         return _quantized_if(load_exported(folder, precision), precision, images)
-    wishes: dict[str, Any] = {"input_size": input_size, "crop": crop, "padding": padding}
-    changes = {field: value for field, value in wishes.items() if value is not None}
+    requested: dict[str, Any] = {"input_size": input_size, "crop": crop, "padding": padding}
+    changes = {field: value for field, value in requested.items() if value is not None}
     spec = replace(find_spec(name), **changes)
     return load_network(spec, weights=weights, precision=precision, device=device, images=images)
 
@@ -107,8 +108,12 @@ def load_network(
         weights = fallback
     if spec.weights == "bundled" and weights is None:
         return _quantized_if(_bundled(spec, precision, device), precision, images)
-    file = weights or _default_file(spec)
-    if not file.is_file():
+    if weights is None and spec.weights == "file":
+        raise BackboneError(
+            f"backbone '{spec.name}' has no weights of its own: pass --weights FILE."
+        )
+    file = weights or hub_file(spec, download=True)
+    if file is None or not file.is_file():
         raise BackboneError(f"no weight file at {file}. Give --weights an existing file.")
     if device == "cuda":
         if precision not in (None, "f32"):
@@ -158,31 +163,24 @@ def export_backbone(backbone: Backbone, folder: Path) -> None:
     """Copy the network of ``backbone`` and its card to ``folder``, for a machine without torch."""
     if not isinstance(backbone, OpenVinoBackbone):
         raise BackboneError("only a network that runs on the CPU can be exported: leave --device.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        partial = Path(temporary) / NETWORK
+
+    def copy(target: Path) -> None:
         for suffix in (".bin", ".xml"):
-            shutil.copyfile(backbone.network.with_suffix(suffix), partial.with_suffix(suffix))
-        Card(
-            backbone.spec,
-            backbone.weights_sha256,
-            "int8" if backbone.precision == "int8" else "f32",
-            sha256_of_network(partial),
-        ).write(partial.with_suffix(".json"))
-        for file in (partial.with_suffix(".bin"), partial.with_suffix(".json"), partial):
-            file.replace(folder / file.name)
+            shutil.copyfile(backbone.network.with_suffix(suffix), target.with_suffix(suffix))
+
+    stored: Precision = "int8" if backbone.precision == "int8" else "f32"
+    save(copy, backbone.spec, folder / NETWORK, backbone.weights_sha256, stored)
 
 
 def _from_card(network: Path, card_file: Path, precision: Precision | None) -> OpenVinoBackbone:
     card = read_card(card_file)
+    chosen = precision if precision in ("f32", "bf16") else native_precision()
     if card.precision == "int8":
         if precision not in (None, "int8"):
             raise BackboneError(
                 f"{network.parent} holds an int8 network: leave out --precision {precision}."
             )
-        chosen: Precision = "int8"
-    else:
-        chosen = precision if precision in ("f32", "bf16") else native_precision()
+        chosen = "int8"
     return OpenVinoBackbone(card.spec, network, chosen, card.weights_sha256)
 
 
@@ -214,16 +212,6 @@ def _quantized_if(
     from backbones.quantize import quantized
 
     return quantized(backbone, images)
-
-
-def _default_file(spec: BackboneSpec) -> Path:
-    if spec.weights == "file":
-        raise BackboneError(
-            f"backbone '{spec.name}' has no weights of its own: pass --weights FILE."
-        )
-    file = hub_file(spec, download=True)
-    assert file is not None
-    return file
 
 
 def _state(spec: BackboneSpec) -> str:

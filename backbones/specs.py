@@ -6,12 +6,21 @@ Adding one is a literal here, a golden vector in the tests and a row in the READ
 from __future__ import annotations
 
 import difflib
+from functools import partial
 
 from backbones.base import BackboneSpec
 from backbones.errors import BackboneError
 
-_TORCHVISION = "BSD-3-Clause (torchvision)"
-_YOURS = "that of your file"
+_torchvision = partial(
+    BackboneSpec, weights="hub", hub_tag="tv_in1k", licence="BSD-3-Clause (torchvision)"
+)
+_file = partial(BackboneSpec, weights="file", licence="that of your file")
+_pdn = partial(_file, family="pdn", layers=(), dim=384)
+_dino = partial(
+    BackboneSpec, family="vit", layers=(11,), input_size=(448, 448), stride=14, weights="hub"
+)
+_dinov2 = partial(_dino, hub_tag="lvd142m", licence="Apache-2.0")
+_dinov3 = partial(_dino, hub_tag="lvd1689m", licence="DINOv3 License", stride=16)
 
 SPECS: tuple[BackboneSpec, ...] = (
     BackboneSpec(
@@ -23,137 +32,67 @@ SPECS: tuple[BackboneSpec, ...] = (
         weights="bundled",
         licence="see backbones/assets/README.md",
     ),
-    BackboneSpec(
-        name="patchcore-resnet18",
-        architecture="resnet18",
-        dim=384,
-        parameters=2.8,
-        gmacs=1.8,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence=_TORCHVISION,
+    _torchvision(
+        name="patchcore-resnet18", architecture="resnet18", dim=384, parameters=2.8, gmacs=1.8
     ),
-    BackboneSpec(
-        name="patchcore-resnet50",
-        architecture="resnet50",
-        dim=1536,
-        parameters=8.5,
-        gmacs=4.3,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence=_TORCHVISION,
+    _torchvision(
+        name="patchcore-resnet50", architecture="resnet50", dim=1536, parameters=8.5, gmacs=4.3
     ),
-    BackboneSpec(
+    _file(
         name="patchcore-resnet50-v1",
         architecture="resnet50",
         dim=1536,
         parameters=8.5,
         gmacs=4.1,
-        weights="file",
-        licence=_YOURS,
         stride_in_1x1=True,
     ),
-    BackboneSpec(
+    _torchvision(
         name="patchcore-wide_resnet50_2",
         architecture="wide_resnet50_2",
         dim=1536,
         parameters=24.9,
         gmacs=12.0,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence=_TORCHVISION,
     ),
-    BackboneSpec(
-        name="efficientad-small",
-        family="pdn",
-        architecture="small",
-        layers=(),
-        dim=384,
-        parameters=2.7,
-        gmacs=18.8,
-        weights="file",
-        licence=_YOURS,
-    ),
-    BackboneSpec(
-        name="efficientad-medium",
-        family="pdn",
-        architecture="medium",
-        layers=(),
-        dim=384,
-        parameters=8.0,
-        gmacs=63.2,
-        weights="file",
-        licence=_YOURS,
-    ),
-    BackboneSpec(
+    _pdn(name="efficientad-small", architecture="small", parameters=2.7, gmacs=18.8),
+    _pdn(name="efficientad-medium", architecture="medium", parameters=8.0, gmacs=63.2),
+    _torchvision(
         name="vgg16",
         family="vgg",
         architecture="vgg16",
         layers=(),
         dim=4096,
-        input_size=224,
+        input_size=(224, 224),
         stride=32,
         parameters=134.3,
         gmacs=15.5,
-        weights="hub",
-        hub_tag="tv_in1k",
-        licence=_TORCHVISION,
     ),
-    BackboneSpec(
+    _dinov2(
         name="dinov2-small",
-        family="vit",
         architecture="vit_small_patch14_dinov2",
-        layers=(11,),
         dim=384,
-        input_size=448,
-        stride=14,
         parameters=21.9,
         gmacs=31.7,
-        weights="hub",
-        hub_tag="lvd142m",
-        licence="Apache-2.0",
     ),
-    BackboneSpec(
+    _dinov2(
         name="dinov2-base",
-        family="vit",
         architecture="vit_base_patch14_dinov2",
-        layers=(11,),
         dim=768,
-        input_size=448,
-        stride=14,
         parameters=86.3,
         gmacs=106.9,
-        weights="hub",
-        hub_tag="lvd142m",
-        licence="Apache-2.0",
     ),
-    BackboneSpec(
+    _dinov3(
         name="dinov3-small",
-        family="vit",
         architecture="vit_small_patch16_dinov3",
-        layers=(11,),
         dim=384,
-        input_size=448,
-        stride=16,
         parameters=21.6,
         gmacs=22.7,
-        weights="hub",
-        hub_tag="lvd1689m",
-        licence="DINOv3 License",
     ),
-    BackboneSpec(
+    _dinov3(
         name="dinov3-base",
-        family="vit",
         architecture="vit_base_patch16_dinov3",
-        layers=(11,),
         dim=768,
-        input_size=448,
-        stride=16,
         parameters=85.6,
         gmacs=79.0,
-        weights="hub",
-        hub_tag="lvd1689m",
-        licence="DINOv3 License",
     ),
 )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backbones.base import BackboneSpec, Features, Precision
 from backbones.errors import BackboneError
 from backbones.networks.build import Graph, build_network, example_pixels
-from backbones.openvino_runtime import PARITY_TOLERANCE, fingerprint_of
+from backbones.openvino_runtime import PARITY_TOLERANCE, fingerprint_of, parity_error
 from backbones.weights import load_state, sha256_of
 
 
@@ -44,7 +44,7 @@ class TorchBackbone:
         self.half = self._device.type == "cuda" and self._try_half()
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, S, S, 3) RGB images, S the spec's ``side``."""
+        """Features of (N, H, W, 3) RGB images of the spec's ``shape``."""
         patches, images = self._run(torch.from_numpy(np.ascontiguousarray(inputs)))
         return Features(patches.numpy(), images.numpy())
 
@@ -55,16 +55,13 @@ class TorchBackbone:
 
     def _try_half(self) -> bool:
         example = example_pixels(self.spec)
-        expected = self._run(example)
+        expected = [output.numpy() for output in self._run(example)]
         # weights that were rounded to half precision do not come back: the single ones stay
         single = self._graph.network
         self._graph.network = copy.deepcopy(single).to(torch.float16)
         self._graph.dtype = torch.float16
-        errors = [
-            float((got - want).abs().max() / want.abs().max())
-            for got, want in zip(self._run(example), expected, strict=True)
-        ]
-        if max(errors) <= PARITY_TOLERANCE:
+        outputs = [output.numpy() for output in self._run(example)]
+        if parity_error(outputs, expected) <= PARITY_TOLERANCE:
             return True
         self._graph.network, self._graph.dtype = single, torch.float32
         return False

@@ -1,0 +1,1 @@
+"""Measures labelled data sets, beside baselines, and reports."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -61,10 +61,6 @@ class Settings(BaseSettings):
     seed: int = 0
     alpha_reject: float | None = None
     alpha_review: float | None = None
-    image_roots: list[Path] = [Path()]
-    ui_folder: Path = Path("ui_data")
-    ui_password: SecretStr | None = None
-    ui_user_header: str | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -79,31 +75,45 @@ class Settings(BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
 def load_settings(**flags: Any) -> Settings:
+    """Settings of this process, as `read_settings`."""
+    return read_settings(Settings, **flags)
+
+
+def read_settings(kind: type[SettingsT], **flags: Any) -> SettingsT:
     """Settings of this process; ``flags`` that are None count as not given.
+
+    Args:
+        kind: `Settings`, or a subclass with more keys for the same file and environment.
 
     Raises:
         SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
     """
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    known = {f"{_PREFIX}{name.upper()}" for name in kind.model_fields} | _OTHER_VARIABLES
     unknown = sorted(k for k in os.environ if k.startswith(_PREFIX) and k not in known)
     if unknown:
         raise SettingsError(
             f"unknown environment variable {unknown[0]}. Known: {', '.join(sorted(known))}."
         )
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return kind(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise SettingsError(
-                f"unknown setting '{name}' in {CONFIG_FILE}. "
-                f"Known: {', '.join(Settings.model_fields)}."
-            ) from error
-        secret = name in ("api_key", "ui_password")
-        came = "what was given" if secret else repr(first["input"])
-        raise SettingsError(f"setting '{name}' cannot be {came}: {first['msg']}.") from error
+        raise SettingsError(_explained(kind, error)) from error
     except Exception as error:  # yaml has its own errors for a malformed file
         reason = " ".join(str(error).split())
         raise SettingsError(f"{CONFIG_FILE} cannot be read: {reason}") from error
+
+
+def _explained(kind: type[Settings], error: ValidationError) -> str:
+    """The first mistake in one line; the value of a secret is not repeated."""
+    first = error.errors()[0]
+    name = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{name}' in {CONFIG_FILE}. Known: {', '.join(kind.model_fields)}."
+    field = kind.model_fields.get(str(first["loc"][0]))
+    secret = field is not None and SecretStr in get_args(field.annotation)
+    came = "what was given" if secret else repr(first["input"])
+    return f"setting '{name}' cannot be {came}: {first['msg']}."

@@ -1,0 +1,1 @@
+"""Asks: verdicts with their reasons, similar images, and whether parts have drifted."""

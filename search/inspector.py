@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.base import Backbone, Device
@@ -16,28 +14,27 @@ from backbones.model_card import read_card
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.registry import CARD, exported_folder, load_exported, load_network
 from backbones.weights import sha256_of
+from indexer.bank.feature_space import in_space
 from indexer.calibration.base import Calibration
-from indexer.catalog.collections import check_defect_patches_kept, check_defects_kept, with_channels
-from indexer.catalog.commits import find_entry, is_current
-from indexer.catalog.schema import CatalogEntry, CategoryError, MemoryBank
+from indexer.catalog.category import Category
+from indexer.catalog.collections import check_searchable
+from indexer.catalog.commits import find_category, is_current
+from indexer.catalog.entry import CatalogEntry, CategoryError, Float32, MemoryBank
 from indexer.knn.exact_index import ExactIndex
-from indexer.scoring.defect_embedding import deviation
-from indexer.scoring.distances import patch_distances
+from indexer.scoring.defect_embedding import plain_defect_embedding
 from indexer.store.base import VectorStore
-from search.open_revision import Revision
-from search.predict import judge, patch_evidence, score_of
+from search.open_revision import OpenRevision
+from search.predict import evidence, predict
 from search.prediction import Evidence, Prediction
 from search.render import explanation
 from search.retrieval.neighbors import By, Neighbor, conditions, neighbors
 from search.retrieval.region import region_neighbors
 
-Float32 = NDArray[np.float32]
-
 
 class Inspector:
     """Scores images of one category against what the store knows of it.
 
-    The memory bank is read from the store when first needed and kept until the category has
+    The memory bank is read from the store when first needed and held until the category has
     another revision.
 
     Args:
@@ -66,11 +63,11 @@ class Inspector:
         self.store = store
         folder = exported_folder(backbone) if backbone else None
         name = read_card(folder / CARD).spec.name if folder else backbone
-        entry = find_entry(store, category, name)
+        found = find_category(store, category, name)
         if network is None and folder:
-            network = load_exported(folder, entry.precision)
-        self._network = network or load_category_network(entry, weights, device)
-        self._open(entry)
+            network = load_exported(folder, found.entry.precision)
+        self._network = network or load_category_network(found.entry, weights, device)
+        self._open(found)
 
     def refresh(self) -> bool:
         """Take over the revision that the store has now; whether it is another one.
@@ -80,20 +77,21 @@ class Inspector:
         Raises:
             CategoryError: the category is gone, or was learnt again with another network.
         """
-        if is_current(self.store, self.entry):
+        if is_current(self.category):
             return False
-        self._open(find_entry(self.store, self.entry.category, self.entry.backbone))
+        self._open(find_category(self.store, self.category.name, self.category.backbone))
         return True
 
-    def _open(self, entry: CatalogEntry) -> None:
+    def _open(self, category: Category) -> None:
+        entry = category.entry
         if self._network.fingerprint != entry.fingerprint:
             raise CategoryError(
                 f"category '{entry.category}' was indexed with fingerprint {entry.fingerprint} of "
                 f"'{entry.backbone}', this network has {self._network.fingerprint}: its "
                 "distances would mean nothing. Pass the same --weights, or index it again."
             )
-        self._now = Revision(self.store, entry)
-        self._backbone = with_channels(self._network, entry)
+        self._now = OpenRevision(category)
+        self._backbone = in_space(self._network, entry.feature_space)
 
     def inspect(self, image: Path | str) -> Prediction:
         """Score one image file; ImageError, beginning with its path, if it cannot be read."""
@@ -114,7 +112,7 @@ class Inspector:
                 yield outcome
             else:
                 self.refresh()
-                yield judge(self._now, outcome)
+                yield predict(self._now, outcome)
 
     def similar(
         self,
@@ -130,11 +128,11 @@ class Inspector:
     ) -> list[Neighbor]:
         """The library images most like this one, nearest first, without itself.
 
-        By whole image, and of no label or type asked for, those that deviate as this one does come
-        before the others, see `search.retrieval.neighbors.deviating_alike`.
+        By whole image, and of no label or type asked for, those that score as this one does come
+        before the others, see `search.retrieval.neighbors.scored_alike`.
 
         Args:
-            by: ``whole`` compares image embeddings, ``defect`` what deviates from normal, among
+            by: ``whole`` compares image embeddings, ``defect`` defect embeddings, among
                 the defective images, ``region`` the patches in ``box``.
             box: in pixels of the upright image; by region, and then only.
             where: user fields that must have these values.
@@ -142,50 +140,47 @@ class Inspector:
                 by region.
 
         Raises:
-            CategoryError: by defect or region, and a library keeps nothing to compare.
+            CategoryError: by defect or region, of a category that keeps no patches.
             ImageError: the image cannot be read, by defect nothing deviates in it, or the box
                 lies outside it.
         """
         if (by == "region") != (box is not None) or (box and across_categories):
             raise ValueError("expected a box by region, in one category, and no box otherwise")
         self.refresh()
+        if by != "whole":
+            check_searchable(self.category, by)
         path = Path(image)
-        if by == "defect":
-            check_defects_kept(self.store, self.entry)
-        elif by == "region":
-            check_defect_patches_kept(self.entry)
-        (features,) = embed_files(self._backbone, [path])
+        (features,) = self.features([path])
         if isinstance(features, Skipped):
             raise ImageError(f"{path}: {features.reason}")
         wanted = conditions(
             without=sha256_of(path), label=label, defect_type=defect_type, where=where or {}
         )
-        if by == "region":
-            assert box
+        if box:
             kept = self._now.patches_by_image
-            return region_neighbors(
-                self.store, self.entry, features, box, kept, top=top, where=wanted
-            )
-        embedding = features.image
-        if by == "defect":
-            found = patch_distances(features.patches, self.index)
-            deviates = deviation(features.patches, self.bank.vectors, found)
-            if deviates is None:
-                raise ImageError(
-                    f"{path}: nothing deviates, every patch equals a normal one. Search by whole."
-                )
-            embedding = deviates
-        alike = by == "whole" and label is None and defect_type is None
+            return region_neighbors(self.category, features, box, kept, top=top, where=wanted)
+        score = None
+        if by == "whole" and label is None and defect_type is None:
+            score = self._now.scorer.score(features).score
         return neighbors(
-            self.store,
-            self.entry,
-            embedding,
-            by=by,
+            self.category,
+            self._defect_embedding(features) if by == "defect" else features.image,
+            by="defect" if by == "defect" else "whole",
             top=top,
             where=wanted,
-            score=score_of(self._now, features) if alike else None,
+            score=score,
             across_categories=across_categories,
         )
+
+    def _defect_embedding(self, features: ImageFeatures) -> Float32:
+        found = self.index.search(features.patches)
+        deviates = plain_defect_embedding(features.patches, self.bank.vectors, found)
+        if deviates is None:
+            raise ImageError(
+                f"{features.path}: nothing deviates, every patch equals a normal one. Search by "
+                "whole."
+            )
+        return deviates
 
     def evidence(self, prediction: Prediction, row: int, col: int) -> Evidence:
         """The nearest normal patch of any patch of an image that was scored.
@@ -202,39 +197,37 @@ class Inspector:
         rows, cols = prediction.distances.shape
         if not (0 <= row < rows and 0 <= col < cols):
             raise ValueError(f"expected a cell of {rows} x {cols}, got {row}, {col}")
-        if self.entry.spec.level == "image":
-            return prediction.evidence
-        return patch_evidence(
-            self._now,
-            (row, col),
-            float(prediction.distances[row, col]),
-            int(prediction.bank_indices[row, col]),
-            (prediction.width, prediction.height),
-        )
+        nearest = self._now.scorer.nearest_normal(prediction.scored, row, col)
+        return evidence(self._now, (row, col), nearest, prediction.geometry.image)
 
     def explain(self, prediction: Prediction) -> Image.Image:
-        """See `explanation`."""
+        """One picture that says why, see `explanation`."""
         return explanation(prediction, self.entry.spec.level)
 
     @property
+    def category(self) -> Category:
+        """The category at the revision open now."""
+        return self._now.category
+
+    @property
     def entry(self) -> CatalogEntry:
-        """Of the revision open now."""
-        return self._now.entry
+        """Catalog entry of the revision open now."""
+        return self.category.entry
 
     @property
     def calibration(self) -> Calibration:
-        """Of the revision open now."""
+        """Calibration of the revision open now."""
         return self._now.calibration
 
     @property
     def bank(self) -> MemoryBank:
-        """Of the revision open now; CategoryError if that is gone from the store."""
-        return self._now.bank
+        """Memory bank of the revision open now; CategoryError if it has none, or is gone."""
+        return self._now.patch_scorer.bank
 
     @property
     def index(self) -> ExactIndex:
-        """Over the bank's vectors."""
-        return self._now.index
+        """Exact nearest-neighbour index of the memory bank."""
+        return self._now.patch_scorer.index
 
 
 def load_category_network(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:

@@ -1,59 +1,45 @@
-"""What the store knows of a category at one revision, each piece read when first asked for."""
+"""One revision of a category, each piece read from the store when first asked for."""
 
 from __future__ import annotations
 
 import functools
 
-from indexer.calibration.base import Calibration
-from indexer.catalog.collections import read_bank, read_defect_patches, read_images
-from indexer.catalog.schema import CatalogEntry, CategoryError, LibraryImage, MemoryBank
-from indexer.knn.exact_index import ExactIndex
-from indexer.scoring.whitening import Whitening, read_whitening
-from indexer.store.base import VectorStore
-from search.retrieval.neighbors import read_proposer
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.category import Category
+from indexer.catalog.collections import check_keeps_patches, read_defect_patches, read_images
+from indexer.catalog.entry import LibraryImage
+from indexer.scoring.open_scorer import open_scorer
+from indexer.scoring.patch_scorer import PatchScorer
 from search.retrieval.region import PatchesByImage
-from search.retrieval.type_proposal import TypeProposer
+from search.retrieval.type_proposal import TypeProposer, read_proposer
 
 
-class Revision:
+class OpenRevision:
     """One revision of a category, as readers use it."""
 
-    def __init__(self, store: VectorStore, entry: CatalogEntry) -> None:
-        self.store, self.entry = store, entry
-        self.calibration = Calibration.from_payload(entry.calibration)
+    def __init__(self, category: Category) -> None:
+        self.category = category
+        self.calibration = read_calibration(category.entry)
+        self.scorer = open_scorer(category)
 
-    @functools.cached_property
-    def bank(self) -> MemoryBank:
-        """The memory bank; CategoryError if the revision is gone."""
-        bank = read_bank(self.store, self.entry)
-        if not len(bank.vectors):
-            raise CategoryError(
-                f"revision {self.entry.revision} of category '{self.entry.category}' has been "
-                "replaced since it was opened. Open it again."
-            )
-        return bank
-
-    @functools.cached_property
-    def index(self) -> ExactIndex:
-        """Over the bank's vectors."""
-        return ExactIndex(self.bank.vectors)
+    @property
+    def patch_scorer(self) -> PatchScorer:
+        """The scorer of a category that keeps patches; CategoryError of another."""
+        check_keeps_patches(self.category, "this")
+        assert isinstance(self.scorer, PatchScorer)
+        return self.scorer
 
     @functools.cached_property
     def images(self) -> dict[str, LibraryImage]:
         """The image library by image id."""
-        return read_images(self.store, self.entry)
+        return read_images(self.category)
 
     @functools.cached_property
     def patches_by_image(self) -> PatchesByImage:
-        """What search by region compares."""
-        return PatchesByImage(self.bank, read_defect_patches(self.store, self.entry))
+        """The patches that search by region compares."""
+        return PatchesByImage(self.patch_scorer.bank, read_defect_patches(self.category))
 
     @functools.cached_property
     def proposer(self) -> TypeProposer | None:
         """What the named defects teach, if there are enough."""
-        return read_proposer(self.store, self.entry)
-
-    @functools.cached_property
-    def whitening(self) -> Whitening:
-        """Of what deviates."""
-        return read_whitening(self.store, self.entry)
+        return read_proposer(self.category)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.geometry import Box
+from backbones.geometry import Box, Geometry
 from indexer.calibration.base import Verdict
+from indexer.records.drift_window import Inspected
 from indexer.scoring.anomaly_map import anomaly_map
+from indexer.scoring.base import Scored
 from search.retrieval.type_proposal import SeenBefore
 
 Float32 = NDArray[np.float32]
@@ -36,13 +38,10 @@ class Prediction:
 
     Attributes:
         box: the worst region, in pixels of the original upright image.
-        distances: (H, W) float32, each patch's distance to the nearest normal patch; of an
-            image-level backbone the score as the one cell, which is the whole image.
-        bank_indices: (H, W) int64, which patch of the memory bank that is; for
-            `Inspector.evidence`.
-        width, height: of the original upright image.
         map_threshold: level of the anomaly map that normal images do not reach, see `Calibration`.
-        input_size, inset: of the network, see `BackboneSpec`.
+        scored: the distances of its patches, and what they were measured to.
+        geometry: where the patches lie in the original upright image.
+        quality: (2,) float32, see `backbones.decode`.
         seen_before: of a rejected image, what the library's named defects say of it; None where
             there are none to ask.
     """
@@ -58,23 +57,33 @@ class Prediction:
     box: Box
     evidence: Evidence
     revision: int
-    distances: Float32
-    bank_indices: NDArray[np.int64]
-    width: int
-    height: int
-    input_size: int
-    inset: int
+    scored: Scored
+    geometry: Geometry
+    quality: Float32
     seen_before: SeenBefore | None = None
+
+    @property
+    def distances(self) -> Float32:
+        """Distances (H, W) float32 of the patches to the nearest normal ones."""
+        return self.scored.distances
+
+    @property
+    def width(self) -> int:
+        """Width of the original upright image, in pixels."""
+        return self.geometry.image[1]
+
+    @property
+    def height(self) -> int:
+        """Height of the original upright image, in pixels."""
+        return self.geometry.image[0]
 
     def anomaly_map(self) -> Float32:
         """(height, width) float32, in pixels of the original upright image."""
-        return anomaly_map(
-            self.distances,
-            input_size=self.input_size,
-            width=self.width,
-            height=self.height,
-            inset=self.inset,
-        )
+        return anomaly_map(self.distances, self.geometry)
+
+    def inspected(self) -> Inspected:
+        """What is kept of it for the watch on drift."""
+        return Inspected(self.revision, self.score, self.p_value, self.verdict, self.quality)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``vecspect score --json``."""

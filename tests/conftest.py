@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
 from backbones.registry import load_backbone
-from indexer.data.image_records import read_dataset
+from indexer.data.dataset import read_dataset
 from indexer.learn.build import build_index
 from indexer.store.base import VectorStore
 from indexer.store.edge_files import copy_store
 from indexer.store.open import open_store
 from indexer.synthetic.dataset import write_dataset
-from search.calibrator import ConformalCalibrator
 
 CATEGORY = "grid"
 CORESET = 0.02
@@ -72,7 +71,6 @@ def learnt_folder(
             category=CATEGORY,
             backbone=network,
             store=store,
-            calibrator=ConformalCalibrator(),
             coreset=CORESET,
         )
     return folder

@@ -12,12 +12,14 @@ import pytest
 import typer.main
 from PIL import Image
 
+from backbones.geometry import in_words
 from backbones.specs import SPECS
 from indexer.synthetic.dataset import write_dataset
 from ui.cli.entry import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[a-z]*/**/README.md")), ROOT / "CONTRIBUTING.md"]
 
 
 def code_blocks(language: str) -> list[str]:
@@ -25,9 +27,9 @@ def code_blocks(language: str) -> list[str]:
 
 
 def vecspect_commands() -> Iterator[str]:
-    pages = [README, (ROOT / "backbones" / "assets" / "README.md").read_text(encoding="utf-8")]
-    for page in pages:
-        for block in re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("vecspect "):
                     yield line.split("  #")[0]
@@ -50,23 +52,26 @@ def test_the_job_is_shown_in_five_lines() -> None:
 
 def test_make_targets_shown_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make ([\w-]+)", README)):
+    shown = " ".join(page.read_text("utf-8") for page in PAGES)
+    for target in set(re.findall(r"`make ([\w-]+)`", shown)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_every_backbone_has_its_row() -> None:
     rows = [
-        f"| `{spec.name}` | {spec.patches} | {spec.dim} | {spec.input_size} px "
+        f"| `{spec.name}` | {spec.patches} | {spec.dim} | {in_words(spec.input_size)} px "
         f"| {spec.parameters:g} | {spec.gmacs:g} | {spec.weights} | {spec.licence} |"
         for spec in SPECS
     ]
-    shown = [line for line in README.splitlines() if line.startswith("| `") and " px |" in line]
+    page = (ROOT / "backbones" / "README.md").read_text("utf-8")
+    shown = [line for line in page.splitlines() if line.startswith("| `") and " px |" in line]
     assert shown == rows
 
 
-def test_local_links_and_pictures_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_local_links_and_pictures_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
 
 
 def test_the_python_shown_runs(

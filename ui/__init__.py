@@ -1,0 +1,1 @@
+"""What a person touches: the command line, the app and the demo."""

@@ -1,0 +1,1 @@
+"""A small network learns to predict the features of a larger one."""

@@ -1,4 +1,4 @@
-"""What a student network is taught: a teacher's maps layer by layer, or as one description."""
+"""Distillation objectives: a teacher's maps layer by layer, or as one description of patches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from backbones.networks.efficientad import TEACHER_DIM, PdnNetwork
 from backbones.networks.patchcore import PatchCoreNetwork, Trunk
 
 
-class Lesson(Protocol):
-    """What a student is taught: both sides of the loss from the same (N, 3, S, S) crops."""
+class Objective(Protocol):
+    """Both sides of a distillation loss, from the same (N, 3, S, S) crops."""
 
     learner: nn.Module
     """All that is trained."""
@@ -56,7 +56,7 @@ class LayerByLayer:
         return PatchCoreNetwork(self._student)
 
     def state(self) -> dict[str, Tensor]:
-        """Under timm's names."""
+        """Student's weights under timm's names."""
         return cast(dict[str, Tensor], self._student.model.state_dict())
 
 
@@ -87,5 +87,12 @@ class DescribePatches:
         return self._student
 
     def state(self) -> dict[str, Tensor]:
-        """Numbered as in a sequential."""
+        """Student's weights, numbered as in a sequential."""
         return self._student.teacher.layers.state_dict()
+
+
+OBJECTIVES: dict[str, type[LayerByLayer] | type[DescribePatches]] = {
+    "patchcore": LayerByLayer,
+    "pdn": DescribePatches,
+}
+"""Objective by the student's family."""

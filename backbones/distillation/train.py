@@ -19,7 +19,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,7 +27,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from backbones.distillation.objectives import DescribePatches, LayerByLayer, Lesson
+from backbones.decode import IMAGE_SUFFIXES
+from backbones.distillation.objectives import OBJECTIVES, Objective
 from backbones.errors import BackboneError
 from backbones.geometry import MEAN, STD
 from backbones.networks.patchcore import Trunk
@@ -37,7 +38,6 @@ from backbones.weights import load_state, sha256_of
 
 WARMUP_STEPS = 200
 SAVE_EVERY = 100
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +91,17 @@ class Crops:
 
 @torch.no_grad()
 def channel_statistics(
-    lesson: Lesson, crops: Crops, device: str, batches: int
+    objective: Objective, crops: Crops, device: str, batches: int
 ) -> list[list[Tensor]]:
     """Mean and deviation per teacher channel, each (1, C, 1, 1), over a few batches."""
-    sums: list[list[Tensor]] = []
+    sums: dict[int, list[Tensor]] = {}
     for step in range(batches):
         # negative steps: these crops are not those of the training steps
-        for i, m in enumerate(lesson.targets(crops.batch(-1 - step).to(device))):
-            first, second = m.mean((0, 2, 3)), m.square().mean((0, 2, 3))
-            if step == 0:
-                sums.append([first, second])
-            else:
-                sums[i][0] += first
-                sums[i][1] += second
+        for i, m in enumerate(objective.targets(crops.batch(-1 - step).to(device))):
+            moments = [m.mean((0, 2, 3)), m.square().mean((0, 2, 3))]
+            sums[i] = [a + b for a, b in zip(sums[i], moments, strict=True)] if step else moments
     statistics = []
-    for first, second in sums:
+    for first, second in sums.values():
         mean = first / batches
         deviation = (second / batches - mean.square()).clamp_min(0).sqrt()
         # a channel that a few batches did not wake would otherwise drown all others
@@ -122,10 +118,10 @@ def learning_rate_at(step: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_lesson(recipe: Recipe, teacher_weights: Path, device: str) -> Lesson:
+def make_objective(recipe: Recipe, teacher_weights: Path, device: str) -> Objective:
     """Teacher with its weights, student with random ones."""
     teacher_spec, spec = find_spec(recipe.teacher), find_spec(recipe.student)
-    if teacher_spec.family != "patchcore" or spec.family not in ("patchcore", "pdn"):
+    if teacher_spec.family != "patchcore" or spec.family not in OBJECTIVES:
         raise BackboneError(
             "a teacher is a patchcore-* network, and a student another of them or efficientad-*; "
             f"got {recipe.teacher} and {recipe.student}."
@@ -133,39 +129,38 @@ def make_lesson(recipe: Recipe, teacher_weights: Path, device: str) -> Lesson:
     teacher = Trunk(teacher_spec, load_state(teacher_weights)).requires_grad_(False)
     torch.manual_seed(recipe.seed)
     layout = torch.channels_last
-    kind = DescribePatches if spec.family == "pdn" else LayerByLayer
-    lesson = kind(teacher.to(device).to(memory_format=layout), spec)
-    lesson.learner.to(device).to(memory_format=layout)
-    return lesson
+    objective = OBJECTIVES[spec.family](teacher.to(device).to(memory_format=layout), spec)
+    objective.learner.to(device).to(memory_format=layout)
+    return objective
 
 
 def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device: str) -> None:
     """Run (or continue) the recipe; writes ``out`` (fp16 OpenVINO IR) and the files beside it."""
     state_file, log_file = out.with_suffix(".state.pt"), out.with_suffix(".log.csv")
-    lesson = make_lesson(recipe, teacher_weights, device)
+    objective = make_objective(recipe, teacher_weights, device)
     optimizer = torch.optim.AdamW(
-        lesson.learner.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        objective.learner.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     crops = Crops(images, recipe)
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
         if state["recipe"] != asdict(recipe):
             raise BackboneError(f"{state_file} belongs to another recipe: {state['recipe']}")
-        lesson.learner.load_state_dict(state["learner"])
+        objective.learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
         statistics, start = state["statistics"], state["step"]
     else:
-        statistics, start = channel_statistics(lesson, crops, device, batches=10), 0
+        statistics, start = channel_statistics(objective, crops, device, batches=10), 0
         layers = ",".join(f"loss_{i}" for i in range(1, len(statistics) + 1))
         log_file.write_text(f"step,{layers},seconds\n")
 
-    lesson.learner.train()
+    objective.learner.train()
     began = time.monotonic()
     running = torch.zeros(len(statistics))
     for step in range(start, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, recipe)
-        running += _step(lesson, crops.batch(step).to(device), statistics, optimizer)
+        running += _step(objective, crops.batch(step).to(device), statistics, optimizer)
         done = step + 1
         if done % SAVE_EVERY == 0 or done == recipe.steps:
             count = (done - 1) % SAVE_EVERY + 1
@@ -178,55 +173,58 @@ def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device
                 {
                     "recipe": asdict(recipe),
                     "step": done,
-                    "learner": lesson.learner.state_dict(),
+                    "learner": objective.learner.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "statistics": statistics,
                 },
                 partial,
             )
             partial.replace(state_file)
-    _write(lesson, recipe, out, len(crops.paths))
+    _write(objective, recipe, out, len(crops.paths))
 
 
 def _step(
-    lesson: Lesson, pixels: Tensor, statistics: list[list[Tensor]], optimizer: torch.optim.Optimizer
+    objective: Objective,
+    pixels: Tensor,
+    statistics: list[list[Tensor]],
+    optimizer: torch.optim.Optimizer,
 ) -> Tensor:
     """One step of training; the losses by layer."""
     with torch.no_grad():
         targets = [
             (m - mean) / deviation
-            for m, (mean, deviation) in zip(lesson.targets(pixels), statistics, strict=True)
+            for m, (mean, deviation) in zip(objective.targets(pixels), statistics, strict=True)
         ]
-    losses = torch.stack(
-        [
-            nn.functional.mse_loss(p, t)
-            for p, t in zip(lesson.predictions(pixels), targets, strict=True)
-        ]
-    )
+    pairs = zip(objective.predictions(pixels), targets, strict=True)
+    losses = torch.stack([nn.functional.mse_loss(p, t) for p, t in pairs])
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(losses.sum())
     optimizer.step()
     return losses.detach().cpu()
 
 
-def _write(lesson: Lesson, recipe: Recipe, out: Path, images: int) -> None:
+def _write(objective: Objective, recipe: Recipe, out: Path, images: int) -> None:
     """The student as .safetensors and as IR, both fp16, and the recipe."""
-    lesson.learner.cpu().eval()
-    state = lesson.state()
+    objective.learner.cpu().eval()
+    state = objective.state()
     halved = {k: v.half().contiguous() for k, v in state.items() if v.is_floating_point()}
     for name, weight in halved.items():
         state[name].copy_(weight)
     weights = out.with_suffix(".safetensors")
     save_file(halved, weights)
-    export(lesson.network(), find_spec(recipe.student), out, sha256_of(weights), half=True)
+    export(objective.network(), find_spec(recipe.student), out, sha256_of(weights), half=True)
     recipe_text = json.dumps({**asdict(recipe), "images": images}, indent=2)
     out.with_suffix(".recipe.json").write_text(recipe_text + "\n")
 
 
-_DEFAULTS = {
-    "patchcore": {"steps": 3600, "batch": 24, "crop": 160, "rate": 2e-3, "decay": 0.02},
-    "pdn": {"steps": 60_000, "batch": 16, "crop": 512, "rate": 1e-4, "decay": 1e-5},
-}
+_USUAL: dict[str, dict[str, Any]] = {
+    "patchcore": {
+        "steps": 3600, "batch": 24, "crop": 160, "learning_rate": 2e-3, "weight_decay": 0.02
+    },
+    "pdn": {
+        "steps": 60_000, "batch": 16, "crop": 512, "learning_rate": 1e-4, "weight_decay": 1e-5
+    },
+}  # fmt: skip
 
 
 def main() -> None:
@@ -254,17 +252,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     try:
-        usual = _DEFAULTS["pdn" if find_spec(args.student).family == "pdn" else "patchcore"]
-        recipe = Recipe(
-            teacher=cast(str, args.teacher),
-            student=cast(str, args.student),
-            steps=int(args.steps if args.steps is not None else usual["steps"]),
-            batch=int(args.batch or usual["batch"]),
-            crop=int(args.crop or usual["crop"]),
-            learning_rate=float(args.learning_rate or usual["rate"]),
-            weight_decay=float(usual["decay"] if args.weight_decay is None else args.weight_decay),
-            seed=args.seed,
-        )
+        chosen = dict(_USUAL[find_spec(args.student).family])
+        chosen |= {name: getattr(args, name) for name in chosen if getattr(args, name) is not None}
+        recipe = Recipe(args.teacher, args.student, seed=args.seed, **chosen)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         train(recipe, args.teacher_weights, args.images, args.out, args.device)
     except BackboneError as error:

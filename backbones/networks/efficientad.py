@@ -26,8 +26,13 @@ _LAYERS: dict[str, list[tuple[int, int, int] | None]] = {
 }  # fmt: skip
 
 
+def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
+    """The network of ``spec``, see `build_network`."""
+    return PdnNetwork(spec, state)
+
+
 class PatchDescriptionNetwork(nn.Module):
-    """(N, 3, S, S) -> (N, 384, S/4, S/4); without padding eight rows and columns fewer."""
+    """(N, 3, Y, X) -> (N, 384, Y/4, X/4); without padding eight rows and columns fewer."""
 
     def __init__(self, architecture: str, *, padding: bool = True) -> None:
         super().__init__()
@@ -65,14 +70,13 @@ class PatchDescriptionNetwork(nn.Module):
 
 
 class PdnNetwork(nn.Module):
-    """(N, 3, S, S) -> patches (N, S/8, S/8, 384), image embedding (N, 384), the mean patch."""
+    """(N, 3, Y, X) -> patches (N, Y/8, X/8, 384), image embedding (N, 384), the mean patch."""
 
     def __init__(self, spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.teacher = PatchDescriptionNetwork(spec.architecture, padding=spec.padding)
         if state is not None:
             self.teacher.load(state, f"PDN-{spec.architecture}")
-        self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return patches (N, H, W, 384) and images (N, 384)."""

@@ -18,8 +18,13 @@ from backbones.base import BackboneSpec
 from backbones.networks.timm_models import cut_model
 
 
+def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
+    """The network of ``spec``, see `build_network`."""
+    return PatchCoreNetwork(Trunk(spec, state))
+
+
 class Trunk(nn.Module):
-    """A timm CNN: (N, 3, S, S) -> one (N, C, H, W) map per layer of the spec, finest first."""
+    """A timm CNN: (N, 3, Y, X) -> one (N, C, H, W) map per layer of the spec, finest first."""
 
     def __init__(self, spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -37,7 +42,7 @@ class Trunk(nn.Module):
 
 
 class PatchCoreNetwork(nn.Module):
-    """Trunk plus the parameter-free PatchCore head: (N, 3, S, S) -> patches, image embedding."""
+    """Trunk plus the parameter-free PatchCore head: (N, 3, Y, X) -> patches, image embedding."""
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()

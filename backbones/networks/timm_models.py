@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from backbones.base import BackboneSpec
 from backbones.errors import BackboneError
+from backbones.geometry import in_words
 
 PREFIX = "timm:"
 MIDDLE_STRIDES = (8, 16)
-"""Of the maps a CNN gives by default (layer2 and layer3 of a ResNet, as in PatchCore)."""
+"""Strides of the maps that a CNN gives by default (layer2 and layer3 of a ResNet, as PatchCore)."""
 
 
 def timm_spec(name: str) -> BackboneSpec:
@@ -49,7 +50,7 @@ def timm_spec(name: str) -> BackboneSpec:
     layers = _layers(wanted, strides, transformer, name)
     config = model.pretrained_cfg
     fixed = transformer or config.get("fixed_input_size", False)
-    stride = strides[layers[0]]
+    height, width = map(int, config["input_size"][-2:]) if fixed else (256, 256)
     cut(model, layers)
     return BackboneSpec(
         name=f"{PREFIX}{architecture}:{','.join(map(str, layers))}",
@@ -58,8 +59,8 @@ def timm_spec(name: str) -> BackboneSpec:
         hub_tag=tag or config.get("tag") or "",
         layers=layers,
         dim=sum(int(model.feature_info[i]["num_chs"]) for i in layers),
-        input_size=int(config["input_size"][-1]) if fixed else 256,
-        stride=stride,
+        input_size=(height, width),
+        stride=strides[layers[0]],
         parameters=round(sum(p.numel() for p in model.parameters()) / 1e6, 1),
         weights="hub",
         licence=config.get("license") or "see the network's page on the hub",
@@ -113,11 +114,11 @@ def cut_model(spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> 
         copy_weights(model, state, whole, f"timm '{spec.architecture}'")
     if hasattr(model, "set_input_size"):
         try:
-            model.set_input_size(img_size=spec.side)
+            model.set_input_size(img_size=spec.shape)
         except Exception as error:  # timm's networks assert and raise what they like
             raise BackboneError(
-                f"timm's '{spec.architecture}' does not take an input of {spec.side} px: "
-                "choose another --input-size."
+                f"timm's '{spec.architecture}' does not take an input of {in_words(spec.shape)} "
+                "px: choose another --input-size."
             ) from error
     return model.eval()  # type: ignore[no-any-return]
 

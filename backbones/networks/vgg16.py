@@ -22,6 +22,11 @@ _TORCHVISION = {
 }
 
 
+def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
+    """The network of ``spec``, see `build_network`."""
+    return Vgg16Network(spec, state)
+
+
 class Vgg16Network(nn.Module):
     """(N, 3, 224, 224) -> patches (N, 1, 1, 4096), image embedding (N, 4096), the same values."""
 

@@ -17,8 +17,13 @@ from backbones.base import BackboneSpec
 from backbones.networks.timm_models import cut_model
 
 
+def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
+    """The network of ``spec``, see `build_network`."""
+    return TokenNetwork(spec, state)
+
+
 class TokenNetwork(nn.Module):
-    """(N, 3, S, S) -> patches (N, H, W, D) of length 1, image embedding (N, D).
+    """(N, 3, Y, X) -> patches (N, H, W, D) of length 1, image embedding (N, D).
 
     The image embedding is the class token, or the mean patch where the network has none.
     """

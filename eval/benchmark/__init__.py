@@ -1,0 +1,1 @@
+"""Learns labelled data sets, measures them and writes the reports."""

@@ -12,17 +12,16 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib import style
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from eval.benchmark.results import CategoryReport
+from eval.metrics.detection import roc_points
 
 INK = "#1b2026"
 """Colour of text and axes; `to_svg` replaces it by the colour of the text around the picture."""
@@ -43,6 +42,7 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+_style = partial(style.context, ["default", _SETTINGS])  # over defaults, not the user's file
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
@@ -56,11 +56,10 @@ def roc_figure(reports: Sequence[CategoryReport]) -> Figure:
         lines = itertools.cycle(zip(_COLOURS * len(_LINES), _LINES * len(_COLOURS), strict=True))
         handles, names = [], []
         for report, (colour, line) in zip(reports, lines, strict=False):
-            if math.isnan(report.image_auroc):
-                continue
             truth = [image.defective for image in report.images]
-            scores = [image.score for image in report.images]
-            x, y, _ = roc_curve(truth, scores, drop_intermediate=False)
+            x, y = roc_points(truth, [image.score for image in report.images])
+            if not len(x):
+                continue
             handles += axes.plot(x, y, color=colour, linestyle=line, linewidth=1.8, clip_on=False)
             names.append(f"{report.category}, {report.backbone}: {report.image_auroc:.4f}")
             axes.plot(
@@ -79,7 +78,8 @@ def roc_figure(reports: Sequence[CategoryReport]) -> Figure:
         if handles:
             figure.legend(handles, names, loc="outside lower center", frameon=False)
         else:
-            _note(axes, "needs normal and defective test images")
+            text = "needs normal and defective test images"
+            axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     return figure
 
 
@@ -130,37 +130,15 @@ def to_svg(figure: Figure) -> str:
     picture follows a dark page; the background is transparent.
     """
     file = io.StringIO()
-    with _style(), _any_alphabet():
+    with _style(), warnings.catch_warnings():
+        # a name may be in letters that matplotlib's own font lacks; the page has them
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     text = file.getvalue()
     text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])  # twins on one page
     return text.replace(INK, "currentColor")
 
 
-def to_png_data_uri(figure: Figure, dpi: int = 120) -> str:
-    """Render as a ``data:image/png`` address, dark on white."""
-    file = io.BytesIO()
-    with _style(), _any_alphabet():
-        figure.savefig(file, format="png", dpi=dpi, facecolor="white")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Apply our settings for one figure, over matplotlib's defaults and not the user's file."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
-        yield
-
-
-@contextmanager
-def _any_alphabet() -> Iterator[None]:
-    """Let a name be written in letters that matplotlib's own font lacks; the page has them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        yield
-
-
-def _note(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+def data_uri(data: bytes, kind: str) -> str:
+    """The bytes of a file of a MIME ``kind`` as an address, to paste into a page."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Which images show the same part, told from their names, so that a measurement can leave it out.
+"""Which images show the same product part, told from file names, so that it can be left out.
 
 A part photographed in several lights, and known in one of them, is recognised in another whatever
 its defect: what is to be said of parts never seen must not have them on both sides.
@@ -10,9 +10,13 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from eval.arrays import Int64
+
+LeftOut = Literal["image", "part"]
 
 NEAR = 200
 """Serial numbers this near to each other are of one part. Of the 202 parts so found among magnetic
@@ -20,8 +24,18 @@ tile's 1344 images, which show each tile in up to six lights, 164 have six; half
 such of 224. Too wide only joins parts, and leaves out more than it need."""
 
 
-def parts_of(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """(N,) number of the part that each image shows.
+def ways_to_leave_out(parts: Int64) -> tuple[LeftOut, ...]:
+    """The image alone, and where several of (N,) show one product part, also the part."""
+    return ("image", "part") if len(np.unique(parts)) < len(parts) else ("image",)
+
+
+def left_out_together(parts: Int64, left_out: LeftOut) -> Int64:
+    """(N,) the same number for images that are left out together."""
+    return parts if left_out == "part" else np.arange(len(parts))
+
+
+def product_parts(paths: Sequence[Path]) -> Int64:
+    """(N,) number of the product part that each image shows.
 
     Images are of one part if one camera's counter numbered them, in several series, one after the
     other: ``exp1_num_108719``, ``exp2_num_108741``, ``exp3_num_108757``. The series is the text

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import base64
+import io
 import json
 import mimetypes
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import jinja2
+from PIL import Image
 from scipy.stats import betabinom
 
-from eval.benchmark.plots import roc_figure, score_figure, to_svg
+from eval.benchmark.plots import data_uri, roc_figure, score_figure, to_svg
 from eval.benchmark.results import BenchmarkResult, CategoryReport, HeatmapRef
 from eval.benchmark.summary import (
     COLUMNS,
@@ -23,27 +24,32 @@ from eval.benchmark.summary import (
     percent_text,
     summary_table,
 )
-from eval.metrics.detection import Rate
+from eval.pages import TEMPLATES, markdown_table, page
 from indexer.calibration.base import conformal_rank
 
 MOST_CURVES = 8  # more in one picture cannot be told apart
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+def _plain(text: str) -> str:
+    """Keep a name from acting as Markdown or HTML, on one line."""
+    return re.sub(r"([\\`*\[\]|<>])", r"\\\1", " ".join(text.split()))
+
+
+def _table(rows: Iterable[Sequence[str]], heads: Iterable[str]) -> str:
+    head, *lines = (" | ".join(map(_plain, line)) for line in (heads, *rows))
+    return markdown_table(head, lines)
+
+
 TEMPLATES.filters |= {
     "interval": interval_text,
     "percent": percent_text,
     "nobreak": lambda text: text.replace(" %", "\u00a0%"),
+    "plain": _plain,
+    "table": _table,
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ReportPaths:
+class ReportPaths(NamedTuple):
     """The four files that `write_report` wrote."""
 
     json: Path
@@ -61,11 +67,16 @@ def write_report(result: BenchmarkResult, out: Path) -> ReportPaths:
     out.mkdir(parents=True, exist_ok=True)
     names = ("benchmark.json", "benchmark.csv", "benchmark.md", "report.html")
     paths = ReportPaths(*(out / name for name in names))
+    values = _values(result, out)
     stored = json.dumps(result.to_dict(), allow_nan=False, ensure_ascii=False, indent=1)
-    _write(paths.json, stored + "\n")
-    _write(paths.csv, csv_text(summary_table(result)))
-    _write(paths.markdown, _as_markdown(result))
-    _write(paths.html, _as_html(result, out))
+    texts = (
+        stored + "\n",
+        csv_text(values["table"]),
+        page("benchmark.md", **values),
+        page("report.html", **values),
+    )
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8", newline="\n")
     return paths
 
 
@@ -110,60 +121,32 @@ def recall_sentence(report: CategoryReport) -> str:
     )
 
 
-def _as_markdown(result: BenchmarkResult) -> str:
-    table = summary_table(result)
-    titles = [column.title for column in table.columns]
-    blocks = ["# Benchmark", _markdown_table(titles, table.texts)]
-    blocks.append("\n".join(f"- **{c.title}**: {c.explanation}" for c in COLUMNS if c.explanation))
-    for report in result.reports:
-        blocks.append(f"## {_markdown_text(report.category)}, {_markdown_text(report.backbone)}")
-        blocks += [false_reject_sentence(report), recall_sentence(report)]
-        if report.recall_by_type:
-            rows = [[name, *_recall_cells(rate)] for name, rate in report.recall_by_type.items()]
-            heads = ["defect type", "rejected", "recall", "95 % interval"]
-            blocks.append(_markdown_table(heads, rows))
-        blocks.append(_markdown_table(["setting", "value"], _settings(report)))
-    fence = "`" * (1 + max([2, *map(len, re.findall("`+", result.command))]))
-    blocks.append(
-        f"Made {_markdown_text(result.created_at)} by\n\n{fence}\n{result.command}\n{fence}"
-    )
-    return "\n\n".join(blocks) + "\n"
-
-
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(_markdown_text, line)) + " |" for line in lines)
-
-
-def _markdown_text(text: str) -> str:
-    """Keep a name from acting as Markdown or HTML, on one line."""
-    return re.sub(r"([\\`*\[\]|<>])", r"\\\1", " ".join(text.split()))
-
-
-def _as_html(result: BenchmarkResult, out: Path) -> str:
-    curves = to_svg(roc_figure(result.reports)) if 1 < len(result.reports) <= MOST_CURVES else ""
-    sections = [
-        {
-            "report": report,
-            "false_rejects": false_reject_sentence(report),
-            "recall": recall_sentence(report),
-            "recall_by_type": [
-                (name, *_recall_cells(rate)) for name, rate in report.recall_by_type.items()
-            ],
-            "roc": to_svg(roc_figure([report])),
-            "scores": to_svg(score_figure(report)),
-            "pictures": list(_pictures(report.heatmaps, out)),
-            "settings": _settings(report),
-        }
-        for report in result.reports
-    ]
-    template = TEMPLATES.get_template("report.html.j2")
-    table = summary_table(result)
-    return template.render(result=result, table=table, curves=curves, sections=sections) + "\n"
-
-
-def _recall_cells(rate: Rate) -> tuple[str, str, str]:
-    return f"{rate.successes} of {rate.n}", percent_text(rate.value), interval_text(rate)
+def _values(result: BenchmarkResult, out: Path) -> dict[str, Any]:
+    """What the templates show."""
+    several = 1 < len(result.reports) <= MOST_CURVES
+    return {
+        "result": result,
+        "table": summary_table(result),
+        "columns": COLUMNS,
+        "curves": to_svg(roc_figure(result.reports)) if several else "",
+        "fence": "`" * (1 + max([2, *map(len, re.findall("`+", result.command))])),
+        "sections": [
+            {
+                "report": report,
+                "false_rejects": false_reject_sentence(report),
+                "recall": recall_sentence(report),
+                "recall_by_type": [
+                    (name, f"{r.successes} of {r.n}", percent_text(r.value), interval_text(r))
+                    for name, r in report.recall_by_type.items()
+                ],
+                "roc": to_svg(roc_figure([report])),
+                "scores": to_svg(score_figure(report)),
+                "pictures": list(_pictures(report.heatmaps, out)),
+                "settings": _settings(report),
+            }
+            for report in result.reports
+        ],
+    }
 
 
 def _settings(report: CategoryReport) -> list[tuple[str, str]]:
@@ -189,17 +172,43 @@ def _pictures(
 ) -> Iterator[tuple[str, list[tuple[HeatmapRef, str]]]]:
     """Group the pictures by kind, in order of first appearance, each with its data URI."""
     for kind in dict.fromkeys(ref.kind for ref in heatmaps):
-        yield kind, [(ref, _data_uri(out, ref.picture)) for ref in heatmaps if ref.kind == kind]
+        yield kind, [(ref, _inlined(out, ref.picture)) for ref in heatmaps if ref.kind == kind]
 
 
-def _data_uri(out: Path, name: str) -> str:
+def _inlined(out: Path, name: str) -> str:
     """Inline a picture below `out`; empty when it is missing, elsewhere, or not a picture."""
     path = (out / name).resolve()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not (path.is_relative_to(out.resolve()) and path.is_file() and kind.startswith("image/")):
         return ""
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    return data_uri(path.read_bytes(), kind)
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+def batch_report(
+    name: str,
+    category: str,
+    results: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, Image.Image],
+) -> str:
+    """The page: counts, the pictures, and a row an image, highest score first.
+
+    Args:
+        results: as of `Prediction.to_dict`, or ``path`` and ``error`` of what cannot be read.
+        pictures: by path, as of `Inspector.explain`.
+    """
+    scored = sorted((r for r in results if "error" not in r), key=lambda r: -r["score"])
+    return page(
+        "batch.html",
+        name=name,
+        category=category,
+        counts=Counter(r["verdict"] for r in scored),
+        scored=scored,
+        unreadable=[r for r in results if "error" in r],
+        pictures={path: _as_jpeg(picture) for path, picture in pictures.items()},
+    )
+
+
+def _as_jpeg(picture: Image.Image) -> str:
+    stream = io.BytesIO()
+    picture.convert("RGB").save(stream, "JPEG", quality=82)
+    return data_uri(stream.getvalue(), "image/jpeg")

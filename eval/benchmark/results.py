@@ -14,7 +14,9 @@ import numpy as np
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from backbones.errors import VecspectError
-from eval.metrics.detection import PixelMetrics, Rate, average_precision, f1_max, image_auroc
+from eval.metrics.detection import Rate, f1_max
+from eval.metrics.pixels import PixelMetrics
+from eval.metrics.table import METRICS, ScoredImages
 
 LABELS = ("normal", "defective")
 VERDICTS = ("ok", "review", "reject")
@@ -111,7 +113,7 @@ class CategoryRun(_Stored):
     raw scores: `calibration_scores`). Images scoring above `threshold` are rejected, for a
     requested false-reject rate of `alpha_reject`; `alpha_review` is the same for the review
     band. `index_seconds` runs from files to a calibrated category. `baseline` holds figures of
-    a rival in the same run, by the name to print.
+    baselines in the same run, by the title to print.
     """
 
     category: str
@@ -178,43 +180,22 @@ def summarise(
 
     Without `pixels` (no masks) the pixel figures are nan.
     """
-    truth = [image.defective for image in images]
-    scores = [image.score for image in images]
-    best_f1, best_threshold = f1_max(truth, scores)
-    defects = [image for image in images if image.defective]
-    types = sorted({image.defect_type for image in defects})
-    pixels = pixels or PixelMetrics()
-    median_ms, p95_ms = _percentiles([image.milliseconds for image in images], 50, 95)
-    return CategoryReport(
-        **_shallow(run),
-        images=tuple(images),
-        image_auroc=image_auroc(truth, scores),
-        average_precision=average_precision(truth, scores),
-        f1_max=best_f1,
-        f1_max_threshold=best_threshold,
-        pixel_auroc=pixels.pixel_auroc(),
-        au_pro_30=pixels.au_pro(0.3),
-        au_pro_5=pixels.au_pro(0.05),
-        false_reject=_rejected([image for image in images if not image.defective]),
-        recall=_rejected(defects),
-        recall_by_type={
-            name: _rejected([image for image in defects if image.defect_type == name])
-            for name in types
-        },
-        median_ms=median_ms,
-        p95_ms=p95_ms,
+    scored = ScoredImages(
+        defective=np.array([image.defective for image in images], dtype=np.bool_),
+        scores=np.array([image.score for image in images]),
+        rejected=np.array([image.verdict == "reject" for image in images], dtype=np.bool_),
+        milliseconds=np.array([image.milliseconds for image in images]),
+        pixels=pixels or PixelMetrics(),
     )
-
-
-def _rejected(images: Sequence[ImageResult]) -> Rate:
-    return Rate(sum(image.verdict == "reject" for image in images), len(images))
-
-
-def _percentiles(values: Sequence[float], *percents: float) -> list[float]:
-    if not values:
-        return [math.nan] * len(percents)
-    return [float(value) for value in np.percentile(values, percents)]
-
-
-def _shallow(run: CategoryRun) -> dict[str, Any]:
-    return {field.name: getattr(run, field.name) for field in dataclasses.fields(CategoryRun)}
+    types = np.array([image.defect_type if image.defective else "" for image in images])
+    figures: dict[str, Any] = {name: metric.function(scored) for name, metric in METRICS.items()}
+    return CategoryReport(
+        **{field.name: getattr(run, field.name) for field in dataclasses.fields(CategoryRun)},
+        **figures,
+        images=tuple(images),
+        f1_max_threshold=f1_max(scored.defective, scored.scores)[1],
+        recall_by_type={
+            name: scored.rejected_of(scored.defective & (types == name))
+            for name in sorted({image.defect_type for image in images if image.defective})
+        },
+    )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from eval.baselines.table import BASELINES
 from eval.benchmark.results import BenchmarkResult, CategoryReport
 from eval.metrics.detection import Rate
+from eval.metrics.table import METRICS
 
 Cell = str | int | float | Rate
 NONE = "–"  # noqa: RUF001  an undefined figure, in text for people
@@ -19,35 +22,26 @@ NONE = "–"  # noqa: RUF001  an undefined figure, in text for people
 class Column:
     """One column of the summary: `key` heads it in CSV, `title` for people.
 
-    The cell is the report's attribute `key`, or its baseline figure of that name if `rival`.
+    The cell is the report's attribute `key`, or its baseline figure of that name if `baseline`.
     """
 
     key: str
     title: str
     kind: Literal["text", "figure", "share", "rate", "count", "time"]
     explanation: str = ""
-    rival: bool = False
+    baseline: bool = False
 
     def cell(self, report: CategoryReport) -> Cell:
         """Return the raw value of this column for a report; nan where there is none."""
-        if self.rival:
+        if self.baseline:
             return (report.baseline or {}).get(self.key, math.nan)
         value: Cell = getattr(report, self.key)
         return value
 
     def text(self, cell: Cell) -> str:
         """Format a cell of this column for people."""
-        if isinstance(cell, Rate):
-            return f"{percent_text(cell.value)} ({interval_text(cell)})" if cell.n else NONE
-        if isinstance(cell, str):
-            return cell
-        if math.isnan(cell):
-            return NONE
-        if self.kind == "share":
-            return percent_text(cell)
-        if self.kind == "figure":
-            return f"{cell:.4f}" if 0 <= cell <= 1 else f"{cell:.4g}"
-        return f"{cell:,.0f}" if self.kind == "count" or cell >= 100 else f"{cell:.1f}"
+        undefined = isinstance(cell, float) and math.isnan(cell)
+        return NONE if undefined else _FORMATS[self.kind](cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,79 +60,44 @@ class SummaryTable:
         )
 
 
+def _metric_columns(*kinds: str) -> list[Column]:
+    return [
+        Column(
+            name,
+            metric.title,
+            metric.kind,
+            f"{metric.sentence} {'Higher' if metric.higher_is_better else 'Lower'} is better.",
+        )
+        for name, metric in METRICS.items()
+        if metric.kind in kinds
+    ]
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("category", "category", "text"),
     Column("backbone", "backbone", "text"),
-    Column(
-        "image_auroc",
-        "image AUROC",
-        "figure",
-        "Chance that a defective image scores above a normal one; 0.5 is guessing.",
-    ),
-    Column(
-        "average_precision",
-        "average precision",
-        "figure",
-        "Area under the precision-recall curve; depends on how many test images are defective.",
-    ),
-    Column(
-        "f1_max",
-        "F1-max (oracle)",
-        "figure",
-        "Best F1 over all thresholds, chosen with the test labels: out of reach in practice.",
-    ),
-    Column(
-        "pixel_auroc",
-        "pixel AUROC",
-        "figure",
-        "The same chance for defective and normal pixels; large defects outweigh small ones.",
-    ),
-    Column(
-        "au_pro_30",
-        "AU-PRO 30 %",
-        "figure",
-        "Share of each defect that is marked, averaged up to 30 % falsely marked pixels.",
-    ),
-    Column(
-        "au_pro_5",
-        "AU-PRO 5 %",
-        "figure",
-        "The same up to 5 % falsely marked pixels: stricter about the outline.",
-    ),
+    *_metric_columns("figure"),
     Column(
         "alpha_reject",
         "requested false rejects",
         "share",
         "Share of normal parts that may be rejected; the threshold follows from it.",
     ),
-    Column(
-        "false_reject",
-        "false rejects",
-        "rate",
-        "Share of normal test images that were rejected, with its 95 % interval.",
-    ),
-    Column(
-        "recall",
-        "recall",
-        "rate",
-        "Share of defective test images that were rejected, with its 95 % interval.",
-    ),
-    Column(
-        "median_ms", "median ms", "time", "From file to verdict: half of the images take longer."
-    ),
-    Column("p95_ms", "p95 ms", "time", "From file to verdict: one image in 20 takes longer."),
+    *_metric_columns("rate", "time"),
     Column("bank_size", "bank", "count", "Patch embeddings in the memory bank."),
     Column("index_seconds", "index s", "time", "From the normal images to a calibrated category."),
 )
 
 
 def summary_table(result: BenchmarkResult) -> SummaryTable:
-    """Tabulate one row per report; figures of rivals become further columns."""
+    """Tabulate one row per report; figures of baselines become further columns."""
     names = dict.fromkeys(name for report in result.reports for name in report.baseline or {})
-    rivals = (
-        Column(name, name, "figure", "A rival in the same run.", rival=True) for name in names
+    sentences = {baseline.title: baseline.sentence for baseline in BASELINES.values()}
+    baselines = (
+        Column(name, name, "figure", sentences.get(name, "A baseline in the same run."), True)
+        for name in names
     )
-    columns = (*COLUMNS, *rivals)
+    columns = (*COLUMNS, *baselines)
     rows = tuple(tuple(column.cell(report) for column in columns) for report in result.reports)
     return SummaryTable(columns, rows)
 
@@ -147,11 +106,8 @@ def csv_text(table: SummaryTable) -> str:
     """Format one line per report; a rate takes four columns, an undefined figure is empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    heads: list[str] = []
-    for column in table.columns:
-        parts = ("", "_low", "_high", "_n") if column.kind == "rate" else ("",)
-        heads += [column.key + part for part in parts]
-    writer.writerow(heads)
+    parts = {"rate": ("", "_low", "_high", "_n")}
+    writer.writerow(c.key + part for c in table.columns for part in parts.get(c.kind, ("",)))
     for row in table.rows:
         writer.writerow(value for cell in row for value in _plain(cell))
     return file.getvalue()
@@ -168,6 +124,20 @@ def percent_text(share: float) -> str:
     if math.isnan(share):
         return NONE
     return f"{100 * share:.2g} %" if 0 < share < 0.01 else f"{100 * share:.1f} %"
+
+
+def _rate_text(rate: Rate) -> str:
+    return f"{percent_text(rate.value)} ({interval_text(rate)})" if rate.n else NONE
+
+
+_FORMATS: dict[str, Callable[[Any], str]] = {
+    "text": str,
+    "figure": lambda cell: f"{cell:.4f}" if 0 <= cell <= 1 else f"{cell:.4g}",
+    "share": percent_text,
+    "rate": _rate_text,
+    "count": lambda cell: f"{cell:,.0f}",
+    "time": lambda cell: f"{cell:,.0f}" if cell >= 100 else f"{cell:.1f}",
+}
 
 
 def _plain(cell: Cell) -> tuple[str | int | float, ...]:

@@ -1,4 +1,4 @@
-"""Figures of merit of a ranking: whether what is found is of the query's kind."""
+"""Ranking metrics: whether what is found is of the query's kind."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from eval.arrays import Bool, Float32, Int64
 from indexer.data.image_records import DatasetError
-
-Bool = NDArray[np.bool_]
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +38,10 @@ def cosines(embeddings: Float32) -> Float32:
 
 
 def retrieval_figures(likeness: Float32, kinds: Sequence[str], parts: Int64) -> RetrievalFigures:
-    """Rank the images of other parts for each of N; ties go to the earlier.
+    """Rank the images of other product parts for each of N; ties go to the earlier.
 
-    Args:
-        likeness: (N, N), the row of a query against all.
-        parts: (N,) number of the part that each image shows, see `eval.benchmark.product_parts`.
-
-    Raises:
-        DatasetError: no query has another image of its kind.
+    ``likeness``: (N, N), the row of a query against all. ``parts``: (N,) see
+    `eval.benchmark.product_parts`. DatasetError when no query has another image of its kind.
     """
     order = np.argsort(-likeness, axis=1, kind="stable")
     labels = np.asarray(kinds)
@@ -58,10 +50,9 @@ def retrieval_figures(likeness: Float32, kinds: Sequence[str], parts: Int64) -> 
 
 
 def ranking_figures(rankings: Sequence[Bool]) -> RetrievalFigures:
-    """Of one ranking (N,) a query: whether what stands at each place is of the query's kind.
+    """Average over rankings (N,), one a query: whether what stands at each place is of its kind.
 
-    Raises:
-        DatasetError: no query has another image of its kind.
+    DatasetError when no query has another image of its kind.
     """
     figures = np.array([_figures_of_one(same) for same in rankings if same.any()])
     if not len(figures):

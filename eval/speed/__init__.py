@@ -1,0 +1,1 @@
+"""How long everything takes, beside its baselines in the same run."""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
+from eval.arrays import Float32, Int64
+from eval.speed.costs import Timing, alternate, milliseconds
 from eval.speed.knn import embed_patches
-from eval.speed.timings import Timing
 from indexer.bank import coreset as selection
 from indexer.bank.coreset import PatchSampler, greedy_k_center, project
-from indexer.data.image_records import read_dataset
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import normal_images
 from indexer.knn.exact_index import ExactIndex
 from indexer.progress import Progress
 
-Float32 = NDArray[np.float32]
-
 PATCHES = 182_000
+SHARES = (0.01, 0.1)
 PLAIN_PICKS = 300
 """Picks of the plain loop that are timed: each costs the same, one pass over all patches."""
 CHUNKS = 4
@@ -31,7 +31,7 @@ CHUNKS = 4
 
 @dataclass(frozen=True, slots=True)
 class CoresetSpeed:
-    """Of one share.
+    """Selection of one share of the patches.
 
     Attributes:
         same_picks: how many of the plain loop's picks are ours, in order, and how many it made.
@@ -44,44 +44,45 @@ class CoresetSpeed:
     radius: float
     chunked_radius: float
 
+    def note(self) -> str:
+        """The selection in a sentence."""
+        same, made = self.same_picks
+        return (
+            f"{self.share:.0%}: the first {same} of {made} picks are the plain loop's; covering "
+            f"radius {self.radius:.4g}, in chunks {self.chunked_radius:.4g} "
+            f"({self.chunked_radius / self.radius:.3f} times)."
+        )
+
 
 def measure_coreset(
     dataset: Path,
     network: Backbone,
     *,
-    shares: Sequence[float],
+    shares: Sequence[float] = SHARES,
     seed: int = 0,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> tuple[list[Timing], list[CoresetSpeed]]:
     """Choose each of the ``shares`` of at most ``PATCHES`` normal patches of ``dataset``."""
-    normal = [record.path for record in read_dataset(dataset) if record.split == "train"]
+    normal = normal_images(read_dataset(dataset))
     patches = embed_patches(network, normal, network.spec.dim, on_progress)[:PATCHES]
     timings: list[Timing] = []
     results = []
     for share in shares:
         case = f"{share:.0%} of {len(patches)} x {patches.shape[1]}"
         count = round(share * len(patches))
-
-        began = time.perf_counter()
-        ours = greedy_k_center(project(patches, seed), count, seed=seed).indices
-        timings.append(Timing(case, "vecspect", "all", _since(began)))
-        on_progress(case, 1, 3)
-
-        began = time.perf_counter()
-        chunked = _in_chunks(patches, share, seed)
-        timings.append(Timing(case, f"vecspect in {CHUNKS} chunks", "all", _since(began)))
+        methods = {
+            "vecspect": partial(_ours, patches, count, seed),
+            f"vecspect in {CHUNKS} chunks": partial(_in_chunks, patches, share, seed),
+        }
+        ours, chunked = alternate(case, "all", methods, timings).values()
         on_progress(case, 2, 3)
-
-        began = time.perf_counter()
-        short = project(patches, seed)
-        projected = _since(began)
-        began = time.perf_counter()
-        plain = _plain_loop(short, int(ours[0]), min(PLAIN_PICKS, count))
-        whole = projected + _since(began) * count / len(plain)
+        projecting, short = milliseconds(partial(project, patches, seed))
+        first = int(ours[0])
+        took, plain = milliseconds(partial(_plain_loop, short, first, min(PLAIN_PICKS, count)))
         method = f"plain loop, from its first {len(plain)} picks"
+        whole = projecting + took * count / len(plain)
         timings.append(Timing(case, method, "all", whole))
         del short
-
         same = next((i for i, pick in enumerate(plain) if pick != ours[i]), len(plain))
         radii = [_radius(patches, patches[picks]) for picks in (ours, chunked)]
         results.append(CoresetSpeed(share, (same, len(plain)), *radii))
@@ -89,7 +90,11 @@ def measure_coreset(
     return timings, results
 
 
-def _in_chunks(patches: Float32, share: float, seed: int) -> NDArray[np.int64]:
+def _ours(patches: Float32, count: int, seed: int) -> Int64:
+    return greedy_k_center(project(patches, seed), count, seed=seed).indices
+
+
+def _in_chunks(patches: Float32, share: float, seed: int) -> Int64:
     chunk_bytes = -(-len(patches) // CHUNKS) * patches.shape[1] * 4
     with mock.patch.object(selection, "CHUNK_BYTES", chunk_bytes):
         sampler = PatchSampler(share=share, seed=seed, expected=len(patches), dim=patches.shape[1])
@@ -114,7 +119,3 @@ def _radius(patches: Float32, bank: Float32) -> float:
     index = ExactIndex(bank)
     parts = (patches[start : start + 4096] for start in range(0, len(patches), 4096))
     return max(float(index.search(part).distances.max()) for part in parts)
-
-
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1e3

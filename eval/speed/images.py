@@ -5,36 +5,32 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backbones.base import Backbone, Precision
+from backbones.base import Backbone
 from backbones.decode import load_image
 from backbones.geometry import to_input
-from backbones.registry import load_backbone
-from eval.baselines.external.client import Rival
-from eval.baselines.external.torch_cdist import TorchCdist
+from eval.baselines.external import ExternalBaseline, TorchCdist
 from eval.metrics.detection import image_auroc
-from eval.speed.learning import CATEGORY, Job, Learned, learn_alone
-from eval.speed.timings import Timing, alternate, item_name
+from eval.pages import page
+from eval.speed.costs import Timing, alternate, item_name
+from eval.speed.learning import CATEGORY, EVERY, Learned, Learning, learn_sizes
 from indexer.catalog.collections import read_bank
-from indexer.catalog.commits import find_entry
-from indexer.data.image_records import DatasetError, ImageRecord, read_dataset
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import DatasetError, ImageRecord, normal_images
 from indexer.knn.exact_index import ExactIndex
 from indexer.progress import Progress
 from indexer.scoring.anomaly_map import anomaly_map
-from indexer.scoring.distances import patch_distances
 from indexer.store.open import open_store
 from search.inspector import Inspector
 
 WARM_UP = 3
 TOGETHER = 16
-EVERY = (16, 4, 1)
-"""One normal image in so many is learnt: 1, 4 and 16 times the fewest."""
 ANOMALIB_PICKS = 100
 
 
@@ -46,7 +42,7 @@ class SpeedReport:
         timings: of every call, in milliseconds; one image by each method, the stages of one image
             with the largest bank, and images sixteen at a time.
         learned: one a size of the training set, fewest images first.
-        anomalib: what its fit took (see `compare_server`), if it was asked for.
+        anomalib: what its fit took (see `eval.baselines.external_worker`), if it was asked for.
         auroc: image AUROC of the images timed, by method; empty without both classes.
     """
 
@@ -55,48 +51,42 @@ class SpeedReport:
     anomalib: dict[str, Any] | None
     auroc: dict[str, float]
 
+    def notes(self) -> list[str]:
+        """Paragraphs of Markdown on learning and accuracy."""
+        return page("speed_images.md", report=self).strip().split("\n\n")
+
 
 def measure_speed(
-    dataset: Path,
-    backbone: str,
-    weights: Path,
+    learning: Learning,
+    network: Backbone,
     *,
     images: int,
-    coreset: float,
-    precision: Precision | None,
     against_anomalib: bool,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> SpeedReport:
-    """Learn ``dataset`` in throw-away stores, then score test images in alternation.
+    """Learn in throw-away stores, then score test images in alternation.
 
-    The network is exported beforehand: that happens once in a machine's life.
+    The ``network`` is exported beforehand: that happens once in a machine's life.
     """
-    network = load_backbone(backbone, weights=weights, precision=precision)
-    records = read_dataset(dataset)
+    records = read_dataset(learning.dataset)
     tests = _spread([r for r in records if r.split == "test"], images + WARM_UP)
     if len(tests) <= WARM_UP:
         raise DatasetError(
-            f"{dataset} has {len(tests)} test images, more than {WARM_UP} are needed."
+            f"{learning.dataset} has {len(tests)} test images, more than {WARM_UP} are needed."
         )
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vecspect-")))
-        learned = []
-        for done, every in enumerate(EVERY, 1):
-            folder = root / str(every)
-            job = Job(dataset, backbone, weights, precision, coreset, folder, every)
-            learned.append(learn_alone(job))
-            on_progress("learning", done, len(EVERY))
-        rival = stack.enter_context(Rival()) if against_anomalib else None
+        learned = learn_sizes(learning, root, on_progress)
+        external = stack.enter_context(ExternalBaseline()) if against_anomalib else None
         fitted = None
-        if rival:
-            normal = [str(r.path.resolve()) for r in records if r.split == "train"]
-            fitted = rival.ask(
+        if external:
+            fitted = external.ask(
                 "anomalib_fit",
-                normal=normal,
+                normal=[str(path.resolve()) for path in normal_images(records)],
                 architecture=network.spec.architecture,
-                weights=str(weights.resolve()),
+                weights=str(learning.weights.resolve()),
                 stride_in_1x1=network.spec.stride_in_1x1,
-                coreset=coreset,
+                coreset=learning.coreset,
                 picks=ANOMALIB_PICKS,
             )
         timings: list[Timing] = []
@@ -104,15 +94,16 @@ def measure_speed(
         for every in EVERY:
             store = stack.enter_context(open_store(str(root / str(every))))
             inspector = Inspector(store, CATEGORY, network=network)
-            bank = read_bank(store, find_entry(store, CATEGORY)).vectors
+            bank = read_bank(inspector.category).vectors
             case = f"one image, bank {len(bank)}"
             scorers: dict[str, Callable[[Path], float]] = {"vecspect": partial(_ours, inspector)}
+            beside = external if every == EVERY[-1] else None
             if every == EVERY[-1]:
-                plain = TorchCdist(network.spec, weights, bank)
+                plain = TorchCdist(network.spec, learning.weights, bank)
                 scorers["torch fp32, torch.cdist"] = partial(_torch, plain)
-            if rival and every == EVERY[-1]:
-                rival.ask("anomalib_prepare", bank=rival.write("bank", bank))
-            scores = _score(case, tests, scorers, rival, every == EVERY[-1], timings, on_progress)
+            if beside:
+                beside.ask("anomalib_prepare", bank=beside.write("bank", bank))
+            scores = _score(case, tests, scorers, beside, timings, on_progress)
         _stages(network, ExactIndex(bank), tests, timings)
         _together(inspector, tests, timings)
     labels = [record.label == "defective" for record in tests[WARM_UP:]]
@@ -130,8 +121,7 @@ def _score(
     case: str,
     tests: Sequence[ImageRecord],
     scorers: dict[str, Callable[[Path], float]],
-    rival: Rival | None,
-    with_rival: bool,
+    external: ExternalBaseline | None,
     timings: list[Timing],
     on_progress: Progress,
 ) -> dict[str, list[float]]:
@@ -141,9 +131,9 @@ def _score(
         rows: list[Timing] = []
         actions = {name: partial(scorer, record.path) for name, scorer in scorers.items()}
         found = alternate(case, item_name(record.path), actions, rows)
-        if rival and with_rival:
+        if external:
             for call, name in (("torch", "torch"), ("openvino", "OpenVINO export")):
-                answer = rival.ask(f"anomalib_{call}", path=str(record.path.resolve()))
+                answer = external.ask(f"anomalib_{call}", path=str(record.path.resolve()))
                 method = f"anomalib, {name}"
                 found[method] = answer["score"]
                 rows.append(Timing(case, method, item_name(record.path), answer["milliseconds"]))
@@ -161,8 +151,8 @@ def _ours(inspector: Inspector, path: Path) -> float:
     return prediction.score
 
 
-def _torch(rival: TorchCdist, path: Path) -> float:
-    return rival.score(path)[0]
+def _torch(plain: TorchCdist, path: Path) -> float:
+    return plain.score(path)[0]
 
 
 def _stages(
@@ -172,14 +162,13 @@ def _stages(
     size = network.spec.input_size
     for done, record in enumerate(tests):
         rows: list[Timing] = []
-
         timed = partial(_timed, item_name(record.path), rows)
         image = timed("decode", partial(load_image, record.path, size_hint=size))
         pixels = timed("preprocess", partial(to_input, image.pixels, size))
         features = timed("backbone", partial(network.embed, pixels[None]))
-        nearest = timed("kNN", partial(patch_distances, features.patches[0], index))
-        shape = {"input_size": size, "width": image.width, "height": image.height}
-        timed("map", partial(anomaly_map, nearest.distances, **shape))
+        nearest = timed("kNN", partial(index.search, features.patches[0]))
+        geometry = network.spec.geometry((image.height, image.width))
+        timed("map", partial(anomaly_map, nearest.distances, geometry))
         if done >= WARM_UP:
             timings += rows
 
@@ -190,14 +179,13 @@ def _timed(item: str, rows: list[Timing], stage: str, action: Callable[[], Any])
 
 def _together(inspector: Inspector, tests: Sequence[ImageRecord], timings: list[Timing]) -> None:
     """Files ``TOGETHER`` at a time, the time of each a share of theirs."""
+    case = f"{TOGETHER} images at once, each"
     for start in range(0, len(tests) - TOGETHER + 1, TOGETHER):
         rows: list[Timing] = []
         part = [record.path for record in tests[start : start + TOGETHER]]
-        alternate("", item_name(part[0]), {"": partial(_inspect_all, inspector, part)}, rows)
-        each = rows[0].milliseconds / TOGETHER
-        timings.append(
-            Timing(f"{TOGETHER} images at once, each", "vecspect", item_name(part[0]), each)
-        )
+        action = partial(_inspect_all, inspector, part)
+        alternate(case, item_name(part[0]), {"vecspect": action}, rows)
+        timings.append(replace(rows[0], milliseconds=rows[0].milliseconds / TOGETHER))
 
 
 def _inspect_all(inspector: Inspector, paths: Sequence[Path]) -> None:

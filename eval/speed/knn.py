@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.pipeline import ImageFeatures, embed_files
-from eval.baselines.external.client import Rival
-from eval.speed.timings import Timing, alternate, item_name
+from eval.arrays import Float32, Int64
+from eval.baselines.external import ExternalBaseline
+from eval.speed.costs import Timing, alternate, item_name
 from indexer.bank.coreset import greedy_k_center, project
-from indexer.data.image_records import DatasetError, read_dataset
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import DatasetError, normal_images
 from indexer.knn.exact_index import ExactIndex
 from indexer.progress import Progress
-
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
 
 SIDE = 28
 """Rows and columns of the cells in the middle of an image that are searched: 784 queries."""
@@ -48,10 +47,9 @@ def measure_knn(
         neighbours' distances, computed in float64, over those of the nearest any method found.
     """
     records = read_dataset(dataset)
-    normal = [record.path for record in records if record.split == "train"]
     tests = [record.path for record in records if record.split == "test"]
     step = max(1, len(tests) // (images + 1))
-    patches = embed_patches(network, normal, dim, on_progress)
+    patches = embed_patches(network, normal_images(records), dim, on_progress)
     if len(patches) < max(sizes):
         raise DatasetError(
             f"{dataset} has {len(patches)} normal patches, a bank of {max(sizes)} was asked for."
@@ -64,11 +62,10 @@ def measure_knn(
     ).indices
     banks = {size: patches[picks[:size]] for size in sizes}
     del patches
-    grid = network.spec.grid
-    middle = slice((grid - SIDE) // 2, (grid + SIDE) // 2)
+    middle = tuple(slice((n - SIDE) // 2, (n + SIDE) // 2) for n in network.spec.grid)
     queries = {
         item_name(outcome.path): np.ascontiguousarray(
-            outcome.patches[middle, middle, -dim:].reshape(-1, dim)
+            outcome.patches[(*middle, slice(-dim, None))].reshape(-1, dim)
         )
         for outcome in embed_files(network, tests[::step][: images + 1])
         if isinstance(outcome, ImageFeatures)
@@ -76,10 +73,10 @@ def measure_knn(
     timings: list[Timing] = []
     excess = 0.0
     with contextlib.ExitStack() as stack:
-        rival = stack.enter_context(Rival()) if against_faiss else None
+        external = stack.enter_context(ExternalBaseline()) if against_faiss else None
         for size, bank in banks.items():
             case = f"{SIDE**2} queries, bank {size} x {dim}"
-            excess = max(excess, _measure_bank(case, bank, queries, rival, timings, on_progress))
+            excess = max(excess, _measure_bank(case, bank, queries, external, timings, on_progress))
     return timings, excess
 
 
@@ -87,7 +84,7 @@ def embed_patches(
     network: Backbone, paths: Sequence[Path], dim: int, on_progress: Progress
 ) -> Float32:
     """(N, dim) float32, the last ``dim`` values of every patch of the images that can be read."""
-    cells = network.spec.grid**2
+    cells = math.prod(network.spec.grid)
     patches = np.empty((len(paths) * cells, dim), dtype=np.float32)
     count = 0
     for done, outcome in enumerate(embed_files(network, paths), 1):
@@ -102,15 +99,15 @@ def _measure_bank(
     case: str,
     bank: Float32,
     queries: dict[str, Float32],
-    rival: Rival | None,
+    external: ExternalBaseline | None,
     timings: list[Timing],
     on_progress: Progress,
 ) -> float:
     index = ExactIndex(bank)
     squared = np.einsum("md,md->m", bank, bank)
     tensor = torch.from_numpy(bank)
-    if rival:
-        rival.ask("faiss_load", bank=rival.write("bank", bank))
+    if external:
+        external.ask("faiss_load", bank=external.write("bank", bank))
     excess = 0.0
     for done, (name, vectors) in enumerate(queries.items()):
         rows: list[Timing] = []
@@ -126,12 +123,15 @@ def _measure_bank(
             rows,
         )
         del found["fp32 matrix product alone"]
-        if rival:
-            found["faiss"], milliseconds = _faiss(rival, vectors)
-            rows.append(Timing(case, "faiss FlatL2", name, milliseconds))
+        if external:
+            sent, target = external.write("queries", vectors), external.folder / "indices.npy"
+            answer = external.ask("faiss_search", queries=sent, indices=str(target))
+            found["faiss"] = np.load(target)
+            rows.append(Timing(case, "faiss FlatL2", name, answer["milliseconds"]))
         if done:  # the first image warms up
             timings += rows
-        distances = {method: _exactly(vectors, bank, ids) for method, ids in found.items()}
+        exact = vectors.astype(np.float64)
+        distances = {m: np.linalg.norm(exact - bank[ids], axis=1) for m, ids in found.items()}
         nearest = np.minimum.reduce(list(distances.values()))
         beyond = distances["vecspect"] - nearest
         excess = max(excess, float((beyond / np.maximum(nearest, 1e-18)).max()))
@@ -158,15 +158,3 @@ def _torch(queries: Float32, bank: torch.Tensor) -> Int64:
 
 def _product(queries: Float32, bank: Float32) -> Int64:
     return np.array(np.shape(queries @ bank.T))
-
-
-def _faiss(rival: Rival, queries: Float32) -> tuple[Int64, float]:
-    target = rival.folder / "indices.npy"
-    answer = rival.ask("faiss_search", queries=rival.write("queries", queries), indices=str(target))
-    indices: Int64 = np.load(target)
-    return indices, answer["milliseconds"]
-
-
-def _exactly(queries: Float32, bank: Float32, indices: Int64) -> NDArray[np.float64]:
-    difference = queries.astype(np.float64) - bank[indices]
-    return np.asarray(np.linalg.norm(difference, axis=1))

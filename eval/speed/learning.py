@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from backbones.base import Precision
+from backbones.base import Backbone, Precision
 from backbones.registry import load_backbone
-from indexer.data.image_records import read_dataset
+from eval.speed.costs import in_fresh_process, peak_mib
+from indexer.data.dataset import read_dataset
 from indexer.learn.build import build_index
+from indexer.progress import Progress
 from indexer.store.open import open_store
-from search.calibrator import ConformalCalibrator
 
 CATEGORY = "speed"
+EVERY = (16, 4, 1)
+"""One normal image in so many is learnt: 1, 4 and 16 times the fewest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What to learn: every ``every``-th normal image, into the store at ``folder``."""
+class Learning:
+    """What to learn, with which network, and the share of its patches to choose."""
 
     dataset: Path
     backbone: str
     weights: Path
     precision: Precision | None
     coreset: float
-    folder: Path
-    every: int
+
+    def load(self) -> Backbone:
+        """The network."""
+        return load_backbone(self.backbone, weights=self.weights, precision=self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +42,32 @@ class Learned:
     seconds: dict[str, float]
     peak_mib: float
 
-
-def learn_alone(job: Job) -> Learned:
-    """Run the job in a fresh process."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_learn, job).result()
+    @property
+    def total_s(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
 
 
-def _learn(job: Job) -> Learned:
-    network = load_backbone(job.backbone, weights=job.weights, precision=job.precision)
-    normal = [record for record in read_dataset(job.dataset) if record.split == "train"]
-    with open_store(str(job.folder)) as store:
+def learn_sizes(learning: Learning, root: Path, on_progress: Progress) -> list[Learned]:
+    """Learn `EVERY` share of the normal images, fewest first, into ``root / str(every)``."""
+    learned = []
+    for done, every in enumerate(EVERY, 1):
+        learned.append(in_fresh_process(_learn, learning, root / str(every), every))
+        on_progress("learning", done, len(EVERY))
+    return learned
+
+
+def _learn(learning: Learning, folder: Path, every: int) -> Learned:
+    """Learn every ``every``-th normal image into the store at ``folder``."""
+    normal = [record for record in read_dataset(learning.dataset) if record.split == "train"]
+    with open_store(str(folder)) as store:
         build = build_index(
-            normal[:: job.every],
+            normal[::every],
             category=CATEGORY,
-            backbone=network,
+            backbone=learning.load(),
             store=store,
-            calibrator=ConformalCalibrator(),
-            coreset=job.coreset,
+            coreset=learning.coreset,
         )
     counts = build.entry.counts
-    return Learned(
-        counts["bank_images"] + counts["calibration_images"],
-        counts["bank_patches"],
-        build.seconds,
-        peak_mib(),
-    )
-
-
-def peak_mib() -> float:
-    """The largest resident memory of this process so far; mapped files count."""
-    # not getrusage: its figure is inherited from the process that started this one
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    images = counts["bank_images"] + counts["calibration_images"]
+    return Learned(images, counts["bank_patches"], dict(build.seconds), peak_mib())

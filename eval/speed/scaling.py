@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.base import Backbone
 from backbones.decode import load_image
 from backbones.geometry import to_input
 from backbones.pipeline import ImageFeatures, embed_files
+from eval.arrays import Float32, Uint8
+from eval.speed.costs import folder_bytes, milliseconds
 from eval.speed.knn import embed_patches
-from eval.speed.learning import Job, Learned, learn_alone
-from indexer.data.image_records import read_dataset
+from eval.speed.learning import Learned, Learning, learn_sizes
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import normal_images
 from indexer.knn.exact_index import ExactIndex
 from indexer.progress import Progress
 from indexer.scoring.anomaly_map import anomaly_map
 from indexer.store.base import Point, VectorParams, VectorStore
 from indexer.store.open import open_store
 
-T = TypeVar("T")
-Float32 = NDArray[np.float32]
-
 BANKS = (1_000, 4_000, 16_000, 64_000, 240_000)
 LARGEST_IN_ENGINE = 64_000
-EVERY = (16, 4, 1)
-"""One normal image in so many is learnt."""
 SIDES = (256, 512, 1024, 2048, 4096)
 IMAGES = 4
-LOOKS = 3
-"""Times that a photo of each size is taken through decoding and mapping."""
+REPEATS = 3
+"""Times that a step is repeated, for its median."""
 _COLLECTION, _VECTOR = "bank", "patch"
 
 
@@ -61,11 +56,10 @@ class BankCost:
 
 @dataclass(frozen=True, slots=True)
 class EngineCost:
-    """The same bank held by the engine with an HNSW graph.
+    """One image against the bank in the engine, with an HNSW graph.
 
     Attributes:
-        ingest_s, graph_s: to write the points, and to build the graph.
-        folder_bytes: on disk.
+        ingest_s, graph_s: to write the points, and to build the graph. folder_bytes: on disk.
         search_ms: one approximate query a patch of one image, median over images.
         recall: share of the patches whose true nearest neighbour was found.
         inflation: the largest found distance over the true one.
@@ -109,29 +103,22 @@ class Scaling:
 
 
 def measure_scaling(
-    dataset: Path,
+    learning: Learning,
     network: Backbone,
-    weights: Path,
     *,
-    coreset: float,
     banks: Sequence[int] = BANKS,
     sides: Sequence[int] = SIDES,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Scaling:
-    """Measure on the normal patches of ``dataset``; banks larger than they are left out."""
-    records = read_dataset(dataset)
-    normal = [record.path for record in records if record.split == "train"]
+    """Measure on the normal patches of the data set; banks larger than they are left out."""
+    records = read_dataset(learning.dataset)
     tests = [record.path for record in records if record.split == "test"]
     tests = tests[:: max(1, len(tests) // IMAGES)][:IMAGES]
     spec, dim = network.spec, network.spec.dim
     with tempfile.TemporaryDirectory(prefix="vecspect-") as folder:
         root = Path(folder)
-        learned = []
-        for done, every in enumerate(EVERY, 1):
-            job = Job(dataset, spec.name, weights, None, coreset, root / str(every), every)
-            learned.append(learn_alone(job))
-            on_progress("learning", done, len(EVERY))
-        patches = embed_patches(network, normal, dim, on_progress)
+        learned = learn_sizes(learning, root, on_progress)
+        patches = embed_patches(network, normal_images(records), dim, on_progress)
         np.random.default_rng(0).shuffle(patches)
         queries = [
             np.ascontiguousarray(outcome.patches.reshape(-1, dim))
@@ -147,18 +134,18 @@ def measure_scaling(
                 engine.append(_engine(patches[:size], queries, distances, root / f"engine{size}"))
             on_progress("banks", done, len(sizes))
         inputs = to_input(load_image(tests[0]).pixels, spec.input_size, spec.crop)[None]
-        network_ms = _milliseconds(partial(network.embed, inputs))[0]
+        network_ms = milliseconds(partial(network.embed, inputs), REPEATS)[0]
         photos = [_photo(tests[0], side, network, root) for side in sides]
-    return Scaling(spec.grid**2, dim, network_ms, resident, engine, learned, photos)
+    return Scaling(math.prod(spec.grid), dim, network_ms, resident, engine, learned, photos)
 
 
 def _resident(bank: Float32, queries: Sequence[Float32]) -> tuple[BankCost, list[Float32]]:
-    index_ms, index = _milliseconds(partial(ExactIndex, bank), times=1)
+    index_ms, index = milliseconds(partial(ExactIndex, bank))
     index.search(queries[0])
     took, distances = [], []
     for patches in queries:
-        milliseconds, nearest = _milliseconds(partial(index.search, patches))
-        took.append(milliseconds)
+        elapsed, nearest = milliseconds(partial(index.search, patches), REPEATS)
+        took.append(elapsed)
         distances.append(nearest.distances)
     return BankCost(len(bank), index_ms, median(took), index.nbytes), distances
 
@@ -170,29 +157,30 @@ def _engine(
         store.create_collection(
             _COLLECTION, {_VECTOR: VectorParams(bank.shape[1], "euclid", indexed=True)}, {}
         )
-        ingest_ms, _ = _milliseconds(partial(store.upsert, _COLLECTION, _points(bank)), times=1)
+        points = (
+            Point(str(uuid.UUID(int=row)), {_VECTOR: vector}, {"row": row})
+            for row, vector in enumerate(bank)
+        )
+        ingest_ms, _ = milliseconds(partial(store.upsert, _COLLECTION, points))
         store.flush(_COLLECTION)
-        graph_ms, _ = _milliseconds(partial(store.optimize, _COLLECTION), times=1)
+        graph_ms, _ = milliseconds(partial(store.optimize, _COLLECTION))
         took, checks, counts, found_all, wrong, inflation = [], [], [], 0, 0, 1.0
         for patches, truth in zip(queries, exact, strict=True):
-            milliseconds, found = _milliseconds(partial(_nearest, store, patches), times=1)
-            took.append(milliseconds)
+            elapsed, found = milliseconds(partial(_nearest, store, patches))
+            took.append(elapsed)
             excess = found / np.maximum(truth, 1e-12)
             found_all += int((excess <= 1 + 1e-4).sum())
             inflation = max(inflation, float(excess.max()))
-            milliseconds, (score, count) = _milliseconds(
-                partial(_recheck, store, patches, found), times=1
-            )
-            checks.append(milliseconds)
+            elapsed, (score, count) = milliseconds(partial(_recheck, store, patches, found))
+            checks.append(elapsed)
             counts.append(count)
             wrong += not math.isclose(score, float(truth.max()), rel_tol=1e-4)
-    size = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
     total = sum(len(patches) for patches in queries)
     return EngineCost(
         len(bank),
         ingest_ms / 1e3,
         graph_ms / 1e3,
-        size,
+        folder_bytes(folder),
         median(took),
         found_all / total,
         inflation,
@@ -200,11 +188,6 @@ def _engine(
         median(counts),
         wrong,
     )
-
-
-def _points(bank: Float32) -> Iterator[Point]:
-    for row, vector in enumerate(bank):
-        yield Point(str(uuid.UUID(int=row)), {_VECTOR: vector}, {"row": row})
 
 
 def _nearest(store: VectorStore, patches: Float32) -> Float32:
@@ -233,27 +216,10 @@ def _photo(source: Path, side: int, network: Backbone, root: Path) -> ImageCost:
     with Image.open(source) as opened:
         opened.convert("RGB").resize((side, side)).save(path)
 
-    def read() -> NDArray[np.uint8]:
+    def read() -> Uint8:
         pixels = load_image(path, size_hint=spec.input_size).pixels
         return to_input(pixels, spec.input_size, spec.crop)
 
-    distances = np.ones((spec.grid, spec.grid), np.float32)
-    draw = partial(
-        anomaly_map,
-        distances,
-        input_size=spec.input_size,
-        width=side,
-        height=side,
-        inset=spec.inset,
-    )
+    draw = partial(anomaly_map, np.ones(spec.grid, np.float32), spec.geometry((side, side)))
     draw()  # what it keeps for a size is made once
-    return ImageCost(side, _milliseconds(read)[0], _milliseconds(draw)[0])
-
-
-def _milliseconds(action: Callable[[], T], times: int = LOOKS) -> tuple[float, T]:
-    took = []
-    for _ in range(times):
-        began = time.perf_counter()
-        result = action()
-        took.append((time.perf_counter() - began) * 1e3)
-    return median(took), result
+    return ImageCost(side, milliseconds(read, REPEATS)[0], milliseconds(draw, REPEATS)[0])

@@ -1,0 +1,1 @@
+"""Whether what the product promises holds."""

@@ -1,55 +1,40 @@
-"""Does the false-reject rate hold? Random splits of the normal images, every calibration method.
-
-Images are embedded once. Every normal image chooses its patches from itself alone (see
-`indexer.bank.leave_one_out`), and the distance of every patch of every image to the choice of every
-normal image is kept, so that a memory bank made of any images is a minimum over them and a split
-costs no search. Split conformal is measured on the same kind of bank, of the images it does not
-hold out. Distances are those of the coreset's projection to 128 dimensions.
-"""
+"""Does the false-reject rate hold? Random splits of the normal images, every calibration method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from backbones.base import Backbone
-from backbones.decode import load_image
-from backbones.geometry import to_input
+from eval.arrays import Float32, Float64, Int64
+from eval.benchmark.recall_report import recall_figure, recall_table
 from eval.metrics.detection import image_auroc
-from indexer.bank.coreset import PROJECTED_DIM, greedy_k_center, project
-from indexer.calibration.base import Calibration, Method, calibrate, images_needed
-from indexer.catalog.schema import CatalogEntry
-from indexer.data.image_records import DatasetError, ImageRecord
+from eval.pages import page, write_csv
+from eval.studies.calibration_distances import NUMBERS, Distances
+from indexer.calibration.base import DEFAULT_REJECT, Calibration, Levels, images_needed
+from indexer.calibration.expected_recall import ExpectedRecall
+from indexer.calibration.methods import CALIBRATIONS, CalibrationSettings
 from indexer.progress import Progress
-from indexer.scoring.distances import image_score
-from indexer.store.base import VectorStore
-from indexer.synthetic.blending import blend_defect
-from indexer.update.synthetic_defects import KINDS, imagined_scores
+from indexer.synthetic.blending import KINDS
 
-Float32 = NDArray[np.float32]
-
-NUMBERS = (20, 50, 200)
-"""Normal images at hand, for the memory bank and the calibration together."""
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2)
+METHOD_LEVELS: dict[str, tuple[float | None, ...]] = {"synthetic-f1": (None,)}
+"""Levels requested of a method in place of `LEVELS`; None leaves it to the number of images."""
 HOLDOUT = 0.2
-CORESET = 0.1
-MOST_NORMAL, MOST_DEFECTIVE = 264, 120
-"""Images taken of a larger data set, drawn with a fixed seed."""
-_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One method at one level, over all splits.
+    """Outcome of one method at one level, over all splits.
 
     Attributes:
         images: normal images at hand.
-        level: false-reject rate asked for; of synthetic-f1, which takes none, the default.
+        level: nominal false-reject rate; of synthetic-f1, which takes none, the default.
         realised, recall, f1: means over the splits, of the images that took no part in them.
         error: standard error of ``realised`` over the splits.
         oracle_recall, oracle_f1: at the threshold that is best on those very images.
@@ -75,109 +60,30 @@ class Measured:
     bound: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Caught:
-    """Share of made-up defects of a size (pixels of 256) and contrast above the threshold."""
-
-    dataset: str
-    backbone: str
-    size: int
-    contrast: float
-    share: float
-    defects: int
-
-
-class Distances:
-    """Patch distances of rows of images to what each normal image chose.
-
-    Rows are the N normal images, one made-up defect on each of them, and the defective images.
-    """
-
-    def __init__(self, table: Float32, normal: int) -> None:
-        self._table = table  # (N, rows, patches)
-        self.normal = normal
-        own = np.arange(normal)
-        table[own, own] = np.inf  # no image is measured against itself
-        table[own, normal + own] = np.inf
-
-    def scores(self, bank: NDArray[np.int64]) -> Float32:
-        """Image score of every row against a memory bank of these normal images."""
-        nearest = self._table[bank[0]].copy()
-        for image in bank[1:]:
-            np.minimum(nearest, self._table[image], out=nearest)
-        return np.asarray(nearest.max(axis=1), np.float32)
-
-
-def estimated_recall(store: VectorStore, entry: CatalogEntry) -> list[Caught]:
-    """Made-up defects kept of a category that lie above its threshold, by kind."""
-    threshold = Calibration.from_payload(entry.calibration).threshold
-    found: list[list[bool]] = [[] for _ in KINDS]
-    for kind, distances in imagined_scores(store, entry):
-        found[kind].append(image_score(distances) > threshold)
-    return [
-        Caught(entry.category, entry.backbone, size, contrast, float(np.mean(hits)), len(hits))
-        for (size, contrast), hits in zip(KINDS, found, strict=True)
-    ]
-
-
-def measure_distances(
-    records: Sequence[ImageRecord], backbone: Backbone, on_progress: Progress
-) -> Distances:
-    """Embed a data set and measure all patches against all choices."""
-    rng = np.random.default_rng(0)
-    normal = _some([r.path for r in records if r.label == "normal"], MOST_NORMAL, rng)
-    defective = _some([r.path for r in records if r.label == "defective"], MOST_DEFECTIVE, rng)
-    if len(normal) <= max(NUMBERS) or not defective:
-        raise DatasetError(
-            f"the study takes more than {max(NUMBERS)} normal images and defective ones, got "
-            f"{len(normal)} and {len(defective)}."
-        )
-    inputs = _inputs(normal, defective, backbone, rng)
-    rows = 2 * len(normal) + len(defective)
-    grid, dim = backbone.spec.grid, backbone.spec.dim
-    short = min(dim, PROJECTED_DIM)
-    features = np.empty((rows, grid * grid, short), np.float32)
-    for done, pixels in enumerate(inputs):
-        features[done] = project(backbone.embed(pixels[None]).patches[0].reshape(-1, dim), 0)
-        on_progress("embedding", done + 1, rows)
-    flat = features.reshape(-1, short)
-    norms = np.einsum("nd,nd->n", flat, flat)
-    table = np.empty((len(normal), rows, grid * grid), np.float32)
-    for image in range(len(normal)):
-        own = features[image]
-        count = max(1, round(CORESET * len(own)))
-        chosen = own[greedy_k_center(own, count, seed=0).indices]
-        half = np.einsum("md,md->m", chosen, chosen) / 2
-        out = table[image].reshape(-1)
-        for start in range(0, len(flat), _ROWS):
-            part = slice(start, start + _ROWS)
-            closeness = flat[part] @ chosen.T - half
-            out[part] = norms[part] - 2 * closeness.max(axis=1)
-        on_progress("measuring", image + 1, len(normal))
-    np.sqrt(np.maximum(table, 0, out=table), out=table)
-    return Distances(table, len(normal))
-
-
 def run_splits(
     distances: Distances,
     dataset: str,
     backbone: str,
     splits: int,
     on_progress: Progress,
-) -> tuple[list[Measured], list[Caught]]:
+    numbers: Sequence[int] = NUMBERS,
+) -> tuple[list[Measured], list[ExpectedRecall]]:
     """Every method at every level it supports, for each number of normal images at hand."""
-    found: dict[tuple[Method, int, float], list[_Outcome]] = {}
-    caught = np.zeros((len(KINDS), 2))
-    for number in NUMBERS:
+    found: dict[tuple[str, int, float], list[_Outcome]] = {}
+    for number in numbers:
         for split in range(splits):
             rng = np.random.default_rng([number, split])
             order = rng.permutation(distances.normal)
-            for key, outcome in _one_split(distances, order, number, caught):
+            for key, outcome in _one_split(distances, order, number):
                 found.setdefault(key, []).append(outcome)
             on_progress(f"{number} images", split + 1, splits)
     measured = [_mean(dataset, backbone, key, outcomes) for key, outcomes in found.items()]
+    at_most_images = found.get(("conformal", max(numbers), 0.05), [])
+    caught = sum((outcome.caught for outcome in at_most_images), np.zeros((len(KINDS), 2)))
     shares = [
-        Caught(dataset, backbone, size, contrast, hits / max(1, total), int(total) // splits)
+        ExpectedRecall(
+            dataset, backbone, size, contrast, hits / max(1, total), int(total) // splits
+        )
         for (size, contrast), (hits, total) in zip(KINDS, caught, strict=True)
     ]
     return measured, shares
@@ -185,93 +91,74 @@ def run_splits(
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
+    """One method at one level in one split.
+
+    ``figures``: by their names in `Measured`. ``caught`` (kinds, 2): synthetic defects above, all.
+    """
+
     calibration: Calibration
-    realised: float
-    recall: float
-    f1: float
-    oracle_recall: float
-    oracle_f1: float
-    auroc: float
+    figures: dict[str, float]
+    caught: Float64
 
 
 def _one_split(
-    distances: Distances, order: NDArray[np.int64], number: int, caught: NDArray[np.float64]
-) -> Iterator[tuple[tuple[Method, int, float], _Outcome]]:
+    distances: Distances, order: Int64, number: int
+) -> Iterator[tuple[tuple[str, int, float], _Outcome]]:
     held = max(1, round(HOLDOUT * number))
     at_hand, rest = order[:number], order[number:]
-    halves: dict[str, tuple[NDArray[np.int64], Float32]] = {
+    halves: dict[str, tuple[Int64, Float32]] = {
         "holdout": (order[:held], distances.scores(order[held:number])),
         "leave-one-out": (at_hand, distances.scores(at_hand)),
     }
-    methods: tuple[tuple[Method, str], ...] = (
-        ("conformal", "holdout"),
-        ("cross-conformal", "leave-one-out"),
-        ("sigma", "holdout"),
-        ("synthetic-f1", "holdout"),
-    )
-    for method, layout in methods:
-        calibrating, scores = halves[layout]
+    for method in CALIBRATIONS.values():
+        calibrating, scores = halves[method.layout]
         normal, defective = scores[rest], scores[2 * distances.normal :]
         best_recall, best_f1 = _oracle(normal, defective)
         auroc = image_auroc([False] * len(normal) + [True] * len(defective), [*normal, *defective])
-        for level in LEVELS if method != "synthetic-f1" else (0.01,):
-            if "conformal" in method and len(calibrating) < images_needed(level):
+        for requested in METHOD_LEVELS.get(method.name, LEVELS):
+            level = DEFAULT_REJECT if requested is None else requested
+            if method.bound is not None and len(calibrating) < images_needed(level):
                 continue
-            calibration = calibrate(
+            settings = CalibrationSettings(method.name, Levels(reject=requested))
+            calibration = settings.calibrate(
                 scores[calibrating].tolist(),
-                alpha_reject=None if method == "synthetic-f1" else level,
-                method=method,
                 synthetic=scores[distances.normal + calibrating].tolist(),
             )
             threshold = calibration.threshold
-            realised, recall = (normal > threshold).mean(), (defective > threshold).mean()
-            yield (
-                (method, number, level),
-                _Outcome(
-                    calibration,
-                    float(realised),
-                    float(recall),
-                    _f1((normal > threshold).sum(), (defective > threshold).sum(), len(defective)),
-                    best_recall,
-                    best_f1,
-                    auroc,
-                ),
-            )
-            if (method, number, level) == ("conformal", max(NUMBERS), 0.05):
-                made_up = scores[distances.normal + rest] > threshold
-                np.add.at(caught, rest % len(KINDS), np.stack([made_up, made_up | True], axis=1))
+            rejected, found = normal > threshold, defective > threshold
+            synthetic = scores[distances.normal + rest] > threshold
+            caught = np.zeros((len(KINDS), 2))
+            np.add.at(caught, rest % len(KINDS), np.stack([synthetic, synthetic | True], axis=1))
+            figures = {
+                "realised": float(rejected.mean()),
+                "recall": float(found.mean()),
+                "f1": float(2 * found.sum() / (found.sum() + rejected.sum() + len(found))),
+                "oracle_recall": best_recall,
+                "oracle_f1": best_f1,
+                "auroc": auroc,
+            }
+            yield (method.name, number, level), _Outcome(calibration, figures, caught)
 
 
 def _mean(
-    dataset: str, backbone: str, key: tuple[Method, int, float], outcomes: Sequence[_Outcome]
+    dataset: str, backbone: str, key: tuple[str, int, float], outcomes: Sequence[_Outcome]
 ) -> Measured:
-    def mean(of: Callable[[_Outcome], float]) -> float:
-        return float(np.mean([of(outcome) for outcome in outcomes]))
-
     method, number, level = key
-    rates = [outcome.realised for outcome in outcomes]
+    names = outcomes[0].figures
+    columns = {name: [outcome.figures[name] for outcome in outcomes] for name in names}
     calibration = outcomes[0].calibration
     return Measured(
-        dataset=dataset,
-        backbone=backbone,
-        method=method,
-        images=number,
-        level=level,
-        splits=len(outcomes),
-        realised=float(np.mean(rates)),
-        error=float(np.std(rates) / np.sqrt(len(rates))),
-        recall=mean(lambda o: o.recall),
-        f1=mean(lambda o: o.f1),
-        oracle_recall=mean(lambda o: o.oracle_recall),
-        oracle_f1=mean(lambda o: o.oracle_f1),
-        auroc=mean(lambda o: o.auroc),
+        dataset,
+        backbone,
+        method,
+        number,
+        level,
+        len(outcomes),
+        error=float(np.std(columns["realised"]) / np.sqrt(len(outcomes))),
         smallest=calibration.smallest_alpha,
         bound=calibration.bound,
+        **{name: float(np.mean(values)) for name, values in columns.items()},
     )
-
-
-def _f1(rejected: int, caught: int, defects: int) -> float:
-    return float(2 * caught / (caught + rejected + defects))
 
 
 def _oracle(normal: Float32, defective: Float32) -> tuple[float, float]:
@@ -283,25 +170,62 @@ def _oracle(normal: Float32, defective: Float32) -> tuple[float, float]:
     return float(recall[best]), float(f1[best])
 
 
-def _some(paths: list[Path], most: int, rng: np.random.Generator) -> list[Path]:
-    chosen = rng.permutation(len(paths))[:most]
-    return [paths[i] for i in sorted(chosen.tolist())]
+_MARKS = {"conformal": "o-", "cross-conformal": "s--", "sigma": "^:", "synthetic-f1": "x"}
+ALLOWED_ERRORS = 3
+"""Standard errors by which a realised rate may exceed its bound before it counts against it."""
 
 
-def _inputs(
-    normal: Sequence[Path],
-    defective: Sequence[Path],
-    backbone: Backbone,
-    rng: np.random.Generator,
-) -> Iterator[NDArray[np.uint8]]:
-    spec = backbone.spec
+def write_study(measured: Sequence[Measured], caught: Sequence[ExpectedRecall], out: Path) -> None:
+    """Write calibration.csv, .md, .png and synthetic_recall.md, .png to a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(measured, out / "calibration.csv")
+    (out / "calibration.md").write_text(study_table(measured), encoding="utf-8")
+    (out / "synthetic_recall.md").write_text(recall_table(caught), encoding="utf-8")
+    figures = {"calibration": rate_figure(measured), "synthetic_recall": recall_figure(caught)}
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png", dpi=110, metadata={"Software": None})
 
-    def read(path: Path) -> NDArray[np.uint8]:
-        pixels = load_image(path, size_hint=spec.input_size).pixels
-        return to_input(pixels, spec.input_size, spec.crop)
 
-    yield from map(read, normal)
-    for index, path in enumerate(normal):
-        size, contrast = KINDS[index % len(KINDS)]
-        yield blend_defect(read(path), rng, size=size, contrast=contrast)[0]
-    yield from map(read, defective)
+def within_bound(row: Measured) -> bool:
+    """Whether the realised rate exceeds its stated bound by no more than sampling error."""
+    bound = 1 if row.bound is None else row.bound
+    return row.realised <= bound * row.level + ALLOWED_ERRORS * row.error
+
+
+def study_table(measured: Sequence[Measured]) -> str:
+    """Markdown: one row per data set, network, method, number of images and level."""
+    return page("calibration.md", measured=measured, within_bound=within_bound)
+
+
+def rate_figure(measured: Sequence[Measured]) -> Figure:
+    """Realised against nominal false-reject rate, one panel a data set, network and number."""
+    runs = list(dict.fromkeys((row.dataset, row.backbone) for row in measured))
+    numbers = sorted({row.images for row in measured})
+    figure = Figure(figsize=(11, 2.9 * len(runs) + 0.4), layout="constrained")
+    panels = figure.subplots(len(runs), len(numbers), squeeze=False)
+    for (dataset, backbone), axes_row in zip(runs, panels, strict=True):
+        for number, axes in zip(numbers, axes_row, strict=True):
+            axes.plot([0, 0.22], [0, 0.22], color="0.6", linewidth=0.8)
+            axes.plot([0, 0.22], [0, 0.44], color="0.6", linewidth=0.8, linestyle=":")
+            for method, mark in _MARKS.items():
+                rows = [
+                    row
+                    for row in measured
+                    if (row.dataset, row.backbone, row.images, row.method)
+                    == (dataset, backbone, number, method)
+                ]
+                if method == "synthetic-f1" and rows:
+                    axes.axhline(rows[0].realised, color="0.3", linewidth=0.8, label=method)
+                elif rows:
+                    levels, rates = [r.level for r in rows], [r.realised for r in rows]
+                    axes.plot(levels, rates, mark, markersize=5, label=method)
+            axes.set(xlim=(0, 0.22), ylim=(0, 0.45))
+            axes.set_title(f"{dataset}, {backbone}, {number} images", fontsize=8)
+            axes.set_xlabel(f"nominal ({', '.join(f'{level:g}' for level in LEVELS)})", fontsize=7)
+            axes.set_ylabel("realised", fontsize=7)
+    handles: dict[str, Artist] = {}
+    for axes in panels.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    return figure

@@ -1,0 +1,1 @@
+"""Chooses the memory bank from normal patches, and extends it."""

@@ -28,7 +28,7 @@ Float32 = NDArray[np.float32]
 
 PROJECTED_DIM = 128
 CHUNK_BYTES = 2 << 30
-"""Of patches held before a share is chosen: 1.3 million patches of 384 values."""
+"""Bytes of patches held before a share is chosen: 1.3 million patches of 384 values."""
 POOL = 4096
 ROWS = 4096
 """Patches updated at a time: keeps a block of distances in the processor's cache."""
@@ -39,7 +39,7 @@ up to a fifth of it between duplicates."""
 
 @dataclass(frozen=True, slots=True)
 class Coreset:
-    """The picks.
+    """Picks that cover a set of points.
 
     Attributes:
         indices: (M,) int64, in the order picked.
@@ -86,7 +86,7 @@ class PatchSampler:
     def choose(
         self, on_progress: Callable[[int, int], None] | None = None
     ) -> tuple[Float32, Coreset]:
-        """The chosen patches (M, D) and which they are; to be called once.
+        """Chosen patches (M, D) and which they are; to be called once.
 
         The coreset's radius is a bound on that over all patches, after the projection.
         """
@@ -109,7 +109,7 @@ class PatchSampler:
 
 
 def project(patches: Float32, seed: int, dim: int = PROJECTED_DIM) -> Float32:
-    """(N, D) -> (N, min(D, dim)), distances kept up to the projection's distortion."""
+    """Seeded projection of patches (N, D) to (N, min(D, dim)): distances change a little."""
     if patches.shape[1] <= dim:
         return patches
     matrix = np.random.default_rng(seed).standard_normal((patches.shape[1], dim), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Scores of normal images become p-values, thresholds and verdicts."""

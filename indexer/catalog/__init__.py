@@ -1,0 +1,1 @@
+"""What lies where in Qdrant: categories, their revisions, commit points and heads."""

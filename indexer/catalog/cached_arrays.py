@@ -1,109 +1,112 @@
-"""What lets a category calibrate again without its image files.
+"""Arrays cached with a category, so that it calibrates again without its image files.
 
-Of every image that calibrates its patch embeddings are kept, as float16 (0.8 MB for 1024 patches of
+Of every calibration image its patch embeddings are cached, as float16 (0.8 MB for 1024 patches of
 384 values), and their distances to the memory bank, as float32 (4 KB). The embeddings never change.
-New bank patches can only lower a distance, so an addition measures the kept patches against the new
-ones alone; a removal measures them against the bank that is left. Which images have none to measure
-is told by the short forms of `indexer.bank.pruning` (0.1 MB), kept beside them.
+New bank patches can only lower a distance, so an addition measures the cached patches against the
+new ones alone; a removal measures them against the bank that is left. Which images have none to
+measure is told by the PCA lower bounds of `indexer.bank.pruning` (0.1 MB), cached beside them.
 
 float16 has 11 bits: a distance measured again differs from the first by about a thousandth of the
 length of the embeddings at most, in practice by 1e-4 of itself.
 
-The arrays are base64 text in the payload: one point an image, whatever its number of patches, is
-read a hundred times faster than a point a patch.
+The arrays are base64 text in the payload, cut into pieces of at most `PIECE_BYTES`, so that no
+request grows with the image: a point a piece is read a hundred times faster than a point a patch.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalog.schema import CatalogEntry, lifetime, patches_collection, point_id, visible
-from indexer.store.base import Point, VectorStore
+from indexer.catalog.category import Category
+from indexer.store.base import Point
 
 Float32 = NDArray[np.float32]
 Kind = Literal[
     "patches",
-    "short",
+    "projections",
     "axes",
     "whitening",
     "distances",
     "synthetic",
     "synthetic distances",
-    "looks",
+    "quality",
 ]
 
-_DTYPES: dict[Kind, Any] = {
-    "patches": np.float16,
-    "short": np.float16,
-    "axes": np.float32,
-    "whitening": np.float32,
-    "distances": np.float32,
-    "synthetic": np.float16,
-    "synthetic distances": np.float32,
-    "looks": np.float32,
-}
-_CHUNKS: dict[Kind, int] = {
-    "patches": 4,
-    "short": 32,
-    "axes": 1,
-    "whitening": 1,
-    "distances": 256,
-    "synthetic": 4,
-    "synthetic distances": 256,
-    "looks": 1000,
-}
-"""Points a request: about 4 MB of text, where a server takes 32."""
+PIECE_BYTES = 1 << 20
+"""Raw bytes a point: four of them make a request of 6 MB of text, where a server takes 32."""
+REQUEST_BYTES = 4 * PIECE_BYTES
+_HALF: frozenset[Kind] = frozenset({"patches", "projections", "synthetic"})
+_BATCHES: dict[Kind, int] = {"patches": 4, "synthetic": 4, "projections": 32}
+"""Points read at once, where they are large."""
 
 
-def keep(
-    store: VectorStore,
-    entry: CatalogEntry,
-    kind: Kind,
-    arrays: Iterable[tuple[str, Float32]],
-) -> None:
-    """Write arrays by image id as points of the entry's revision."""
-    collection = patches_collection(entry.category, entry.backbone)
+def write_cached(category: Category, kind: Kind, arrays: Iterable[tuple[str, Float32]]) -> None:
+    """Write arrays by image id as points of the category's revision."""
     chunk: list[Point] = []
+    held = 0
     for key, array in arrays:
-        text = base64.b64encode(array.astype(_DTYPES[kind]).tobytes()).decode("ascii")
+        for point, size in _pieces(category, kind, key, array):
+            if chunk and held + size > REQUEST_BYTES:
+                category.store.upsert(category.cached, chunk)
+                chunk, held = [], 0
+            chunk.append(point)
+            held += size
+    if chunk:
+        category.store.upsert(category.cached, chunk)
+
+
+def read_cached(
+    category: Category, kind: Kind, image_ids: Sequence[str] | None = None
+) -> Iterator[tuple[str, Float32]]:
+    """(image id, array float32 as it was given) of the category's revision, a few at a time."""
+    where: dict[str, Any] = {**category.visible, "kind": kind}
+    if image_ids is not None:
+        where["image_id"] = list(image_ids)
+    batch = _BATCHES.get(kind, 256)
+    for point in category.store.scroll(category.cached, {**where, "piece": 0}, batch=batch):
+        payload = point.payload
+        key, pieces = str(payload["image_id"]), {0: _bytes(payload["data"])}
+        if payload["pieces"] != 1:
+            whole = {**where, "image_id": key}
+            for more in category.store.scroll(category.cached, whole, batch=batch):
+                pieces[int(str(more.payload["piece"]))] = _bytes(more.payload["data"])
+        raw = b"".join(pieces[number] for number in sorted(pieces))
+        shape: Any = payload["shape"]
+        yield key, np.frombuffer(raw, _dtype(kind)).reshape(shape).astype(np.float32)
+
+
+def as_cached(kind: Kind, array: Float32) -> Float32:
+    """The array as `read_cached` gives back what `write_cached` rounds."""
+    return array.astype(_dtype(kind)).astype(np.float32)
+
+
+def _pieces(
+    category: Category, kind: Kind, key: str, array: Float32
+) -> Iterator[tuple[Point, int]]:
+    raw = array.astype(_dtype(kind)).tobytes()
+    starts = range(0, max(len(raw), 1), PIECE_BYTES)
+    for number, start in enumerate(starts):
+        part = raw[start : start + PIECE_BYTES]
         payload = {
             "image_id": key,
             "kind": kind,
+            "piece": number,
+            "pieces": len(starts),
             "shape": list(array.shape),
-            "data": text,
-            **lifetime(entry),
+            "data": base64.b64encode(part).decode("ascii"),
+            **category.lifetime,
         }
-        chunk.append(Point(point_id(entry, kind, key), {}, payload))
-        if len(chunk) == _CHUNKS[kind]:
-            store.upsert(collection, chunk)
-            chunk = []
-    if chunk:
-        store.upsert(collection, chunk)
+        yield Point(category.point_id(kind, key, number), {}, payload), len(part)
 
 
-def read_kept(
-    store: VectorStore, entry: CatalogEntry, kind: Kind, image_ids: Sequence[str] | None = None
-) -> Iterator[tuple[str, Float32]]:
-    """(image id, array float32 as it was given) of the entry's revision, a few held at a time."""
-    where: dict[str, Any] = {**visible(entry), "kind": kind}
-    if image_ids is not None:
-        where["image_id"] = list(image_ids)
-    for point in store.scroll(
-        patches_collection(entry.category, entry.backbone), where, batch=_CHUNKS[kind]
-    ):
-        yield str(point.payload["image_id"]), _array(kind, point.payload)
+def _bytes(text: object) -> bytes:
+    return base64.b64decode(str(text))
 
 
-def as_kept(kind: Kind, array: Float32) -> Float32:
-    """The array as `read_kept` gives back what `keep` rounds."""
-    return array.astype(_DTYPES[kind]).astype(np.float32)
-
-
-def _array(kind: Kind, payload: Mapping[str, Any]) -> Float32:
-    raw = np.frombuffer(base64.b64decode(payload["data"]), dtype=_DTYPES[kind])
-    return raw.reshape(payload["shape"]).astype(np.float32)
+def _dtype(kind: Kind) -> type[np.floating[Any]]:
+    return np.float16 if kind in _HALF else np.float32

@@ -1,4 +1,4 @@
-"""The collections of one category: makes them, says what they lack, and reads them."""
+"""The collections of one category: makes them and reads them."""
 
 from __future__ import annotations
 
@@ -8,127 +8,76 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.base import Backbone, ChannelNormalised
+from indexer.catalog.category import Category, library_image
 from indexer.catalog.commits import create_catalog
+from indexer.catalog.entry import CategoryError, LibraryImage, MemoryBank
 from indexer.catalog.schema import (
+    CACHED_INDEXES,
     DEFECT,
-    DEFECT_PATCHES,
     LIBRARY_INDEXES,
-    LIFE_INDEXES,
     PATCH,
+    PATCH_INDEXES,
     USER,
     WHOLE,
-    CatalogEntry,
-    CategoryError,
-    LibraryImage,
-    MemoryBank,
-    bank_collection,
-    defects_collection,
-    history_collection,
-    images_collection,
-    library_image,
-    patches_collection,
-    visible,
 )
-from indexer.store.base import Hit, VectorParams, VectorStore, Where, read_matrix
+from indexer.store.base import Hit, VectorParams, Where, read_matrix
 
 Float32 = NDArray[np.float32]
 
 
-def create_collections(store: VectorStore, entry: CatalogEntry) -> None:
+def create_collections(category: Category) -> None:
     """Make the collections of a category where they are missing."""
+    store, dim = category.store, category.spec.dim
     create_catalog(store)
-    names, dim = (entry.category, entry.backbone), entry.spec.dim
-    if entry.spec.level == "patch":
-        for patches in (bank_collection(*names), defects_collection(*names)):
-            store.create_collection(
-                patches,
-                {PATCH: VectorParams(dim, "euclid", indexed=False)},
-                {"image_id": "keyword", **LIFE_INDEXES},
-            )
-    create_kept(store, entry)
-    store.create_collection(history_collection(*names), {}, LIFE_INDEXES)
-    library = images_collection(*names)
     vectors = {WHOLE: VectorParams(dim, "cosine", indexed=True)}
-    if entry.spec.level == "patch":
+    if category.keeps_patches:
         vectors[DEFECT] = VectorParams(dim, "cosine", indexed=True)
-        if library in store.collections():
-            check_defects_kept(store, entry)
-    store.create_collection(library, vectors, LIBRARY_INDEXES)
+        for patches in (category.bank, category.defects):
+            params = {PATCH: VectorParams(dim, "euclid", indexed=False)}
+            store.create_collection(patches, params, PATCH_INDEXES)
+    store.create_collection(category.cached, {}, CACHED_INDEXES)
+    store.create_collection(category.images, vectors, LIBRARY_INDEXES)
 
 
-def create_kept(store: VectorStore, entry: CatalogEntry) -> None:
-    """Make the collection of `indexer.catalog.cached_arrays` where it is missing.
-
-    Image-level categories have one since they keep how their calibration images look.
-    """
-    name = patches_collection(entry.category, entry.backbone)
-    store.create_collection(name, {}, {"image_id": "keyword", "kind": "keyword", **LIFE_INDEXES})
-
-
-def index_fields(store: VectorStore, entry: CatalogEntry, names: Iterable[str]) -> None:
-    """Let the library be filtered by these user fields too without reading every point.
-
-    A library written before others could be filtered gets their indexes as well.
-    """
-    library = images_collection(entry.category, entry.backbone)
+def index_fields(category: Category, names: Iterable[str]) -> None:
+    """Let the library be filtered by these user fields too without reading every point."""
+    store, library = category.store, category.images
     indexes = LIBRARY_INDEXES | {USER + name: "keyword" for name in names}
     store.create_collection(library, store.vector_params(library), indexes)
 
 
-def check_defects_kept(store: VectorStore, entry: CatalogEntry) -> None:
-    """CategoryError unless the library keeps what deviates in its defective images."""
-    _check_searched_by(entry, "defect")
-    if DEFECT not in store.vector_params(images_collection(entry.category, entry.backbone)):
+def check_keeps_patches(category: Category, purpose: str) -> None:
+    """CategoryError if the category keeps no patches, which ``purpose`` takes."""
+    if not category.keeps_patches:
         raise CategoryError(
-            f"the library of '{entry.category}' was written before vecspect kept what deviates in "
-            "its defective images. Learn it again in a new store: vecspect index DATASET "
-            f"--category {entry.category} --store NEW"
+            f"{purpose} takes patches, and '{category.backbone}' gives '{category.name}' one "
+            "embedding an image. Learn it with a patch network: vecspect backbones lists them."
         )
 
 
-def check_defect_patches_kept(entry: CatalogEntry) -> None:
-    """CategoryError unless the library keeps patches of its defective images."""
-    _check_searched_by(entry, "region")
-    if DEFECT_PATCHES not in entry.counts:
+def check_searchable(category: Category, by: str) -> None:
+    """CategoryError if the library cannot be searched by ``defect`` or ``region``."""
+    if not category.keeps_patches:
         raise CategoryError(
-            f"the library of '{entry.category}' was written before vecspect kept the patches of "
-            "its defective images. Learn it again: vecspect index DATASET "
-            f"--category {entry.category}"
-        )
-
-
-def _check_searched_by(entry: CatalogEntry, by: str) -> None:
-    if entry.spec.level == "image":
-        raise CategoryError(
-            f"'{entry.backbone}' gives one embedding an image, so '{entry.category}' cannot be "
+            f"'{category.backbone}' gives one embedding an image, so '{category.name}' cannot be "
             f"searched by {by}. Search by whole image, or learn it with a patch network."
         )
 
 
-def read_bank(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
-    """The memory bank of the entry's revision, in the order of the points' ids.
-
-    Without a patch of an image-level backbone, whose bank is images of the library.
-    """
-    if entry.spec.level == "image":
-        nothing = np.zeros((0, entry.spec.dim), np.float32)
-        return MemoryBank(nothing, np.zeros(0, np.str_), np.zeros((0, 2), np.int32))
-    return _read_patches(store, entry, bank_collection(entry.category, entry.backbone))
+def read_bank(category: Category) -> MemoryBank:
+    """The memory bank, in the order of the points' ids; empty for an image-level backbone."""
+    if not category.keeps_patches:
+        return MemoryBank.empty(category.spec.dim)
+    return _read_patches(category, category.bank)
 
 
-def read_defect_patches(store: VectorStore, entry: CatalogEntry) -> MemoryBank:
-    """The deviating patches of the revision's defective images, in the order of the points' ids.
-
-    Raises:
-        CategoryError: the library keeps none.
-    """
-    check_defect_patches_kept(entry)
-    return _read_patches(store, entry, defects_collection(entry.category, entry.backbone))
+def read_defect_patches(category: Category) -> MemoryBank:
+    """The anomalous patches of the defective images, in the order of the points' ids."""
+    return _read_patches(category, category.defects)
 
 
-def _read_patches(store: VectorStore, entry: CatalogEntry, collection: str) -> MemoryBank:
-    _, vectors, payloads = read_matrix(store, collection, PATCH, where=visible(entry))
+def _read_patches(category: Category, collection: str) -> MemoryBank:
+    _, vectors, payloads = read_matrix(category.store, collection, PATCH, where=category.visible)
     return MemoryBank(
         vectors=vectors,
         image_ids=np.array([p["image_id"] for p in payloads], dtype=np.str_),
@@ -136,20 +85,48 @@ def _read_patches(store: VectorStore, entry: CatalogEntry, collection: str) -> M
     )
 
 
-def read_images(
-    store: VectorStore, entry: CatalogEntry, where: Where | None = None
-) -> dict[str, LibraryImage]:
-    """The image library of the entry's revision, by image id; all of it, or what matches."""
-    points = store.scroll(
-        images_collection(entry.category, entry.backbone), {**visible(entry), **(where or {})}
-    )
+def read_images(category: Category, where: Where | None = None) -> dict[str, LibraryImage]:
+    """The image library by image id; all of it, or what matches."""
+    points = category.store.scroll(category.images, {**category.visible, **(where or {})})
     images = (library_image(point.payload) for point in points)
     return {image.image_id: image for image in images}
 
 
+def known_images(category: Category, ids: Iterable[str]) -> dict[str, LibraryImage]:
+    """The library images of these ids, in their order; CategoryError names one that is not."""
+    library, wanted = read_images(category), list(ids)
+    if unknown := [key for key in wanted if key not in library]:
+        raise CategoryError(
+            f"no image {unknown[0]} in the library of '{category.name}'. "
+            "Ids are shown by vecspect audit, and by score and similar with --json."
+        )
+    return {key: library[key] for key in wanted}
+
+
+def read_vectors(
+    category: Category, name: str, where: Where | None = None
+) -> tuple[Float32, list[LibraryImage]]:
+    """The vectors of that name (N, D) of the library images that match, and the images."""
+    _, vectors, payloads = read_matrix(
+        category.store, category.images, name, where={**category.visible, **(where or {})}
+    )
+    return vectors, [library_image(payload) for payload in payloads]
+
+
+def read_defect_embeddings(
+    category: Category, where: Where | None = None
+) -> tuple[Float32, list[LibraryImage]]:
+    """Defect embeddings (N, D) of the defective library images that match, and the images.
+
+    Raises:
+        CategoryError: the category is of an image-level backbone.
+    """
+    check_searchable(category, "defect")
+    return read_vectors(category, DEFECT, {"label": "defective", **(where or {})})
+
+
 def similar_images(
-    store: VectorStore,
-    entry: CatalogEntry,
+    category: Category,
     embedding: Float32,
     *,
     top: int,
@@ -157,26 +134,18 @@ def similar_images(
     using: str = WHOLE,
     exact: bool,
 ) -> list[Hit]:
-    """Library images nearest to ``embedding`` (E,) by cosine, of the entry's revision.
+    """Library images nearest to ``embedding`` (E,) by cosine.
 
     Without ``exact`` a large library is searched by its HNSW graph: at 100,000 images it finds
     the same ones in a tenth of the time (eval/results/library.md).
     """
     if using == DEFECT:  # no other image has one, and passing over them is slow
         where = {"label": "defective", **where}
-    return store.query(
-        images_collection(entry.category, entry.backbone),
+    return category.store.query(
+        category.images,
         embedding,
         using=using,
         top=top,
-        where={**visible(entry), **where},
+        where={**category.visible, **where},
         exact=exact,
     )
-
-
-def with_channels(backbone: Backbone, entry: CatalogEntry) -> Backbone:
-    """``backbone`` as the category uses it: with the channels normalised, if it does so."""
-    if not entry.channels:
-        return backbone
-    mean, std = (np.array(entry.channels[name], np.float32) for name in ("mean", "std"))
-    return ChannelNormalised(backbone, mean, std)

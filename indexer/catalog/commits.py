@@ -1,110 +1,144 @@
-"""Which categories there are: the one collection whose points readers begin with."""
+"""Commit points and heads: which categories there are, at which revision, and how they came there.
+
+A commit point describes one attempt at a revision, is named by the attempt's id, names its parent
+and is never written again. The head of a category names the commit point in force; a commit moves
+it by compare-and-set, so of two changes planned from one head one alone is done. History is the
+chain of parents.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection
 
-import numpy as np
-
-from backbones.model_card import spec_from_dict, spec_to_dict
-from indexer.catalog.schema import (
-    CATALOG,
-    CatalogEntry,
-    CategoryError,
-    catalog_id,
-    history_collection,
-    lifetime,
-    point_id,
-    visible,
-)
+from indexer.catalog import schema
+from indexer.catalog.category import Category
+from indexer.catalog.entry import CatalogEntry, CategoryError
+from indexer.catalog.schema import CATALOG, SCHEMA_VERSION
 from indexer.store.base import Point, VectorStore, Where
+
+_SCHEMA_ID = schema.point_id("schema")
 
 
 def create_catalog(store: VectorStore) -> None:
-    """Make the catalog where it is missing; its points carry no vector."""
-    store.create_collection(
-        CATALOG,
-        {},
-        {"category": "keyword", "backbone": "keyword", "revision": "integer"},
-    )
+    """Make the catalog where it is missing; its points carry no vector.
+
+    Raises:
+        CategoryError: the store was written in another form.
+    """
+    if CATALOG in store.collections():
+        check_schema(store)
+        return
+    store.create_collection(CATALOG, {}, schema.CATALOG_INDEXES)
+    store.upsert(CATALOG, [Point(_SCHEMA_ID, {}, {"schema_version": SCHEMA_VERSION})])
 
 
-def write_entry(store: VectorStore, entry: CatalogEntry) -> None:
-    """Commit: readers see this entry from now on, durably."""
-    point = Point(catalog_id(entry), {}, _entry_payload(entry))
-    store.upsert(CATALOG, [point])
-    store.flush(CATALOG)
+def check_schema(store: VectorStore) -> None:
+    """CategoryError unless the store's catalog is of the form that this version writes."""
+    found = store.retrieve(CATALOG, [_SCHEMA_ID])
+    version = found[0].payload["schema_version"] if found else "none"
+    if version != SCHEMA_VERSION:
+        raise CategoryError(
+            f"store {store.location} was written by another version of vecspect (schema {version}, "
+            f"expected {SCHEMA_VERSION}). Learn its categories again in a new one: "
+            "vecspect index DATASET --category NAME --store NEW"
+        )
 
 
-def write_history(store: VectorStore, entry: CatalogEntry) -> None:
-    """Note the entry of a revision about to be committed."""
-    point = Point(point_id(entry), {}, _entry_payload(entry) | lifetime(entry))
-    store.upsert(history_collection(entry.category, entry.backbone), [point])
-
-
-def read_history(store: VectorStore, entry: CatalogEntry) -> list[CatalogEntry]:
-    """The entries of every revision from ``origin`` to this one, oldest first."""
-    points = store.scroll(history_collection(entry.category, entry.backbone), where=visible(entry))
-    return sorted((_entry(point.payload) for point in points), key=lambda found: found.revision)
-
-
-def is_current(store: VectorStore, entry: CatalogEntry) -> bool:
-    """Whether readers are still to use this entry's revision; a tenth of a millisecond."""
-    wanted: Where = {
-        "category": entry.category,
-        "backbone": entry.backbone,
-        "revision": entry.revision,
-    }
-    return store.count(CATALOG, wanted) == 1
-
-
-def read_catalog(store: VectorStore) -> list[CatalogEntry]:
-    """Every learnt category, by category and backbone."""
+def read_catalog(store: VectorStore) -> list[Category]:
+    """Every learnt category at its current revision, by category and backbone."""
     if CATALOG not in store.collections():
         return []
-    entries = [_entry(point.payload) for point in store.scroll(CATALOG)]
-    return sorted(entries, key=lambda entry: (entry.category, entry.backbone))
+    check_schema(store)
+    ids = [_commit_id(key, head) for key, head in store.heads().items()]
+    entries = (_entry(point) for point in store.retrieve(CATALOG, ids))
+    ordered = sorted(entries, key=lambda entry: (entry.category, entry.backbone))
+    return [Category(store, entry) for entry in ordered]
 
 
-def find_entry(store: VectorStore, category: str, backbone: str | None = None) -> CatalogEntry:
-    """The entry of a category; CategoryError if there is none, or several and no ``backbone``."""
-    entries = read_catalog(store)
-    of_category = [e for e in entries if e.category == category]
-    if not of_category:
-        known = ", ".join(sorted({e.category for e in entries})) or "none yet"
+def find_category(store: VectorStore, name: str, backbone: str | None = None) -> Category:
+    """The category of that name at its current revision.
+
+    Raises:
+        CategoryError: there is none, or it is indexed with several backbones and none was named.
+    """
+    categories = read_catalog(store)
+    named = [category for category in categories if category.name == name]
+    if not named:
+        known = ", ".join(sorted({category.name for category in categories})) or "none yet"
         raise CategoryError(
-            f"no category '{category}' in {store.location} (known: {known}). "
-            f"Learn it: vecspect index DATASET --category {category}"
+            f"no category '{name}' in {store.location} (known: {known}). "
+            f"Learn it: vecspect index DATASET --category {name}"
         )
     # timm:NAME stands for timm:NAME:layers
-    chosen = [
-        e for e in of_category if backbone in (None, e.backbone, e.backbone.rpartition(":")[0])
-    ]
+    chosen = [c for c in named if backbone in (None, c.backbone, c.backbone.rpartition(":")[0])]
     if len(chosen) == 1:
         return chosen[0]
-    indexed = ", ".join(e.backbone for e in of_category)
+    indexed = ", ".join(category.backbone for category in named)
     raise CategoryError(
-        f"category '{category}' is indexed with {indexed}: choose one with --backbone"
+        f"category '{name}' is indexed with {indexed}: choose one with --backbone"
         + (f", not '{backbone}'." if backbone else ".")
     )
 
 
-def _entry_payload(entry: CatalogEntry) -> dict[str, Any]:
-    # text: the embedded engine rounds the last bit of a double, and the fingerprint needs it
-    return {name: getattr(entry, name) for name in CatalogEntry.__slots__} | {
-        "spec": json.dumps(spec_to_dict(entry.spec))
-    }
+def current_entry(store: VectorStore, name: str, backbone: str) -> CatalogEntry | None:
+    """The entry in force of a category on one backbone; None if it was never learnt."""
+    categories = read_catalog(store)
+    return next((c.entry for c in categories if (c.name, c.backbone) == (name, backbone)), None)
 
 
-def _entry(payload: Mapping[str, Any]) -> CatalogEntry:
-    if missing := [name for name in CatalogEntry.__slots__ if name not in payload]:
-        raise CategoryError(
-            f"the catalog was written by another version of vecspect (it lacks '{missing[0]}'). "
-            "Name a new store with --store and index again."
-        )
-    values = {name: payload[name] for name in CatalogEntry.__slots__}
-    values["spec"] = spec_from_dict(json.loads(values["spec"]))
-    values["radius"] = float(np.float32(values["radius"]))
-    return CatalogEntry(**values)
+def is_current(category: Category) -> bool:
+    """Whether readers are still to use this revision; a tenth of a millisecond when embedded."""
+    return category.store.head(category.key) == category.entry.head
+
+
+def read_history(category: Category) -> list[CatalogEntry]:
+    """The entries of every revision up to this one, oldest first; learning anew ends no history."""
+    where: Where = {"category": category.name, "backbone": category.backbone}
+    found = {entry.head: entry for entry in map(_entry, category.store.scroll(CATALOG, where))}
+    chain = [category.entry]
+    while chain[-1].parent in found:
+        chain.append(found[chain[-1].parent])
+    return chain[::-1]
+
+
+def commit(category: Category, changed: Collection[str] | None = None) -> None:
+    """Make everything durable and this revision the one that readers see.
+
+    Args:
+        changed: collections written to; all of them if not given.
+
+    Raises:
+        CategoryError: another change was committed since this one was planned.
+    """
+    store, entry = category.store, category.entry
+    check_planned_from(category, entry.parent)
+    described = {"category": entry.category, "backbone": entry.backbone, "entry": entry.to_text()}
+    store.upsert(CATALOG, [Point(_commit_id(category.key, entry.head), {}, described)])
+    written = category.collections if changed is None else changed
+    for collection in (*written, CATALOG):
+        store.flush(collection)
+    if not store.move_head(category.key, entry.parent or None, entry.head):
+        raise _outrun(category)
+    # nothing to do but every few thousand images; then search would slow down without
+    store.optimize(category.images)
+
+
+def check_planned_from(category: Category, expected: str) -> None:
+    """CategoryError unless the category's head is ``expected``, empty for a category not learnt."""
+    if category.store.head(category.key) != (expected or None):
+        raise _outrun(category)
+
+
+def _outrun(category: Category) -> CategoryError:
+    return CategoryError(
+        f"category '{category.name}' was changed by another process since this change was "
+        "planned; nothing of it counts. Run it again."
+    )
+
+
+def _commit_id(key: str, head: str) -> str:
+    return schema.point_id(key, head)
+
+
+def _entry(point: Point) -> CatalogEntry:
+    return CatalogEntry.from_text(str(point.payload["entry"]))

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from indexer.catalog.category import Category
 
-from indexer.catalog.schema import CatalogEntry
-
-PASSED_OVER, PICKED_OUT = "joined_images", "picked_out_images"
+BANK_PATCHES, DEFECT_PATCHES = "bank_patches", "defect_patches"
+WITHOUT_PATCHES, PICKED_OUT = "joined_without_patches", "picked_out_images"
 """Counts of what voids the bound on false rejects: images that joined a leave-one-out category
-without the patches they choose alone (older catalogs count every addition, which looked at the bank
-patch by patch), and images taken out by hand of those that calibrate."""
+without the patches they choose alone, and calibration images taken out by hand."""
 
 
-def counted(entry: CatalogEntry, what: str, by: int) -> CatalogEntry:
-    """The entry with ``by`` more images of a role, or bank ``patches``."""
-    name = "bank_patches" if what == "patches" else f"{what}_images"
-    if name not in entry.counts:  # quarantined images are not counted
-        return entry
-    return replace(entry, counts={**entry.counts, name: entry.counts[name] + by})
+def counted(category: Category, what: str, by: int) -> Category:
+    """The category with ``by`` more under this name; a name it does not count is left out."""
+    counts = category.entry.counts
+    return (
+        category.with_entry(counts={**counts, what: counts[what] + by})
+        if what in counts
+        else (category)
+    )
 
 
-def tallied(entry: CatalogEntry, name: str, by: int) -> CatalogEntry:
-    """The entry with ``by`` more images of those that a bound does not survive."""
-    if not by:
-        return entry
-    return replace(entry, counts={**entry.counts, name: entry.counts.get(name, 0) + by})
+def counted_role(category: Category, role: str, by: int) -> Category:
+    """The category with ``by`` more images of a role; those in quarantine are not counted."""
+    return counted(category, f"{role}_images", by)
+
+
+def tallied(category: Category, name: str, by: int) -> Category:
+    """The category with ``by`` more images of those that a bound does not survive."""
+    counts = category.entry.counts
+    return (
+        category.with_entry(counts={**counts, name: counts.get(name, 0) + by}) if by else category
+    )

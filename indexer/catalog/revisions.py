@@ -1,4 +1,4 @@
-"""How one revision of a category becomes the next: points end, points join, the catalog says when.
+"""How one revision of a category becomes the next: points end, points join, a commit says when.
 
 Nothing a reader of the current revision sees is touched before the commit: a point that leaves
 gets the number of the next revision as its ``until``, one that joins gets it as its ``since``.
@@ -6,37 +6,42 @@ gets the number of the next revision as its ``until``, one that joins gets it as
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalog.collections import create_kept
-from indexer.catalog.commits import write_entry, write_history
-from indexer.catalog.schema import (
-    DEFECT,
-    FOREVER,
-    WHOLE,
-    CatalogEntry,
-    LibraryImage,
-    collections_of,
-    copied_id,
-    image_point,
-    images_collection,
-    patches_collection,
-    visible,
-)
-from indexer.store.base import Point, Range, VectorStore, Where
+from indexer.catalog.category import Category
+from indexer.catalog.commits import check_planned_from
+from indexer.catalog.entry import LibraryImage
+from indexer.catalog.schema import DEFECT, FOREVER, WHOLE
+from indexer.store.base import Point, Range, Where
 
 
-def undo_interrupted(store: VectorStore, entry: CatalogEntry) -> None:
-    """Take back what a change that never committed has written after the entry's revision."""
-    if patches_collection(entry.category, entry.backbone) not in store.collections():
-        create_kept(store, entry)  # learnt when image-level categories had none
-    later: Where = {"since": Range(gt=entry.revision)}
-    ended: Where = {"until": Range(gt=entry.revision, lt=FOREVER)}
-    for collection in collections_of(entry):
+def undo_interrupted(category: Category) -> None:
+    """Take back what a change that never committed has written after this revision.
+
+    Raises:
+        CategoryError: another change was committed meanwhile, and what lies there is its own.
+    """
+    _undo_after(category, category.entry.revision, category.entry.head)
+
+
+def undo_earlier_tries(draft: Category) -> None:
+    """Take back what never committed of earlier tries at learning the revision ``draft``.
+
+    Raises:
+        CategoryError: as `undo_interrupted`.
+    """
+    _undo_after(draft, draft.entry.revision - 1, draft.entry.parent)
+
+
+def _undo_after(category: Category, revision: int, head: str) -> None:
+    check_planned_from(category, head)
+    store = category.store
+    later: Where = {"since": Range(gt=revision)}
+    ended: Where = {"until": Range(gt=revision, lt=FOREVER)}
+    for collection in category.collections:
         if store.count(collection, later):
             store.delete(collection, later)
         if store.count(collection, ended):
@@ -44,77 +49,63 @@ def undo_interrupted(store: VectorStore, entry: CatalogEntry) -> None:
             store.set_payload(collection, ids, {"until": FOREVER})
 
 
-def forget_before(store: VectorStore, entry: CatalogEntry) -> None:
+def forget_before(category: Category) -> None:
     """Delete every point that is older than the revision learnt from scratch."""
-    older: Where = {"since": Range(lt=entry.origin)}
-    for collection in collections_of(entry):
-        if store.count(collection, older):
-            store.delete(collection, older)
+    older: Where = {"since": Range(lt=category.entry.origin)}
+    for collection in category.collections:
+        if category.store.count(collection, older):
+            category.store.delete(collection, older)
 
 
-def end(store: VectorStore, entry: CatalogEntry, collection: str, where: Where) -> int:
-    """Let the points that match leave after the entry's revision; how many there are."""
-    ids = [point.id for point in store.scroll(collection, {**visible(entry), **where})]
+def end(category: Category, collection: str, where: Where) -> int:
+    """Let the points that match leave after this revision; how many there are."""
+    points = category.store.scroll(collection, {**category.visible, **where})
+    ids = [point.id for point in points]
     if ids:
-        store.set_payload(collection, ids, {"until": entry.revision + 1})
+        category.store.set_payload(collection, ids, {"until": category.entry.revision + 1})
     return len(ids)
 
 
 def rewrite_image(
-    store: VectorStore,
-    entry: CatalogEntry,
-    after: CatalogEntry,
+    before: Category,
+    after: Category,
     image: LibraryImage,
     defect: NDArray[np.float32] | None = None,
 ) -> None:
     """Let a library image go on in the revision ``after`` as ``image`` describes it.
 
-    Its embeddings stay, but for a new one (D,) of what deviates.
+    Its embeddings stay, but for a new defect embedding (D,).
     """
-    library = images_collection(entry.category, entry.backbone)
-    where: Where = {**visible(entry), "image_id": image.image_id}
-    (before,) = store.scroll(library, where, with_vectors=True)
-    end(store, entry, library, {"image_id": image.image_id})
-    added_at = str(before.payload["added_at"])
-    defect = before.vectors.get(DEFECT) if defect is None else defect
-    store.upsert(library, [image_point(after, image, before.vectors[WHOLE], added_at, defect)])
+    store, library = before.store, before.images
+    where: Where = {**before.visible, "image_id": image.image_id}
+    (old,) = store.scroll(library, where, with_vectors=True)
+    end(before, library, {"image_id": image.image_id})
+    image = replace(image, added_at=str(old.payload["added_at"]))
+    defect = old.vectors.get(DEFECT) if defect is None else defect
+    store.upsert(library, [after.image_point(image, old.vectors[WHOLE], defect)])
 
 
-def commit(store: VectorStore, entry: CatalogEntry, changed: Collection[str] | None = None) -> None:
-    """Make everything durable and the entry's revision the one that readers see.
+def restore(now: Category, old: Category, after: Category) -> list[str]:
+    """Let the revision ``after`` have the points of ``old``; the collections changed.
 
-    Args:
-        changed: collections written to; all of them if not given.
+    Only the difference of the two is written. The origin is that of both, so a point belongs to
+    one of them only, or to both.
     """
-    write_history(store, entry)
-    history = collections_of(entry)[-1]
-    for collection in collections_of(entry):
-        if changed is None or collection in changed or collection == history:
-            store.flush(collection)
-    write_entry(store, entry)
-    # nothing to do but every few thousand images; then search would slow down without
-    store.optimize(images_collection(entry.category, entry.backbone))
-
-
-def restore(store: VectorStore, entry: CatalogEntry, old: CatalogEntry) -> list[str]:
-    """Let the revision after ``entry``'s have the points of ``old``; the collections changed.
-
-    Only the difference of the two is written. History itself stays.
-    """
-    following = entry.revision + 1
-    changed = []
-    for collection in collections_of(entry)[:-1]:
-        # the origin is that of both, so a point belongs to one of them only, or to both
+    store, changed = now.store, []
+    for collection in now.collections:
         joined: Where = {
-            "since": Range(gt=old.revision, lte=entry.revision),
-            "until": Range(gt=entry.revision),
+            "since": Range(gt=old.entry.revision, lte=now.entry.revision),
+            "until": Range(gt=now.entry.revision),
         }
-        ended: Where = {**visible(old), "until": Range(gt=old.revision, lte=entry.revision)}
+        ended: Where = {
+            **old.visible,
+            "until": Range(gt=old.entry.revision, lte=now.entry.revision),
+        }
         leaving = [point.id for point in store.scroll(collection, joined)]
         returning = store.scroll(collection, ended, with_vectors=True, batch=16)
-        copies = [_copy(point, following) for point in returning]
+        copies = [_copy(point, after) for point in returning]
         if leaving:
-            store.set_payload(collection, leaving, {"until": following})
+            store.set_payload(collection, leaving, {"until": after.entry.revision})
         for copy in copies:
             store.upsert(collection, [copy])
         if leaving or copies:
@@ -122,6 +113,5 @@ def restore(store: VectorStore, entry: CatalogEntry, old: CatalogEntry) -> list[
     return changed
 
 
-def _copy(point: Point, revision: int) -> Point:
-    payload: dict[str, Any] = {**point.payload, "since": revision, "until": FOREVER}
-    return Point(copied_id(point.id, revision), point.vectors, payload)
+def _copy(point: Point, after: Category) -> Point:
+    return Point(after.point_id(point.id), point.vectors, {**point.payload, **after.lifetime})

@@ -1,0 +1,1 @@
+"""Exact nearest neighbours of patches in a memory bank."""

@@ -1,4 +1,4 @@
-"""The nearest of a few vectors, by one matrix product."""
+"""Nearest of a few vectors, by one matrix product."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def nearest_of(points: Float32, others: Float32) -> tuple[Float32, NDArray[np.in
 
 
 def squared_distances(points: Float32, others: Float32) -> Float32:
-    """(Q,) squared distance of each of ``points`` (Q, D) to the nearest of ``others`` (M, D)."""
+    """Squared distance (Q,) of each of ``points`` (Q, D) to the nearest of ``others`` (M, D)."""
     return nearest_of(points, others)[0]

@@ -1,18 +1,10 @@
 """Exact nearest neighbour of each query patch over a memory bank held in memory.
 
-A pair measured in full is an upper bound of the query's answer; a bank vector whose *lower* bound
-is above it is out. Two lower bounds, the second dearer and tighter than the first, leave a
-few of the bank to be measured in full (`indexer.knn.skip_bounds` derives them):
-
-1. the distance from the query to a box around a group of a few hundred bank vectors puts out
-   whole groups;
-2. the distance of the coarse vectors, 64 whole numbers each, puts out most of the rest, six
-   queries and sixteen bank vectors at a time (`indexer.knn.kernels`).
-
-Every test allows for the rounding error that its bound can have, so nothing nearer is ever put
-out: the answer is the true nearest neighbour, certified, whatever the data; only the time depends
-on it. A query for which the bounds decide little, as an estimate over a sample of the bank shows,
-is compared with every bank vector by a full-length matrix product in place of both.
+README.md beside this file says why nothing nearer is ever skipped, whatever the data; only the time
+depends on it. `indexer.knn.skip_bounds` derives the two lower bounds, `indexer.knn.kernels` applies
+them, six queries and sixteen bank vectors at a time. A query for which they decide little, as an
+estimate over a sample of the bank shows, is compared with every bank vector by a full-length matrix
+product in place of both.
 
 What is measured in full is the difference of the vectors as they came: a shift would round away
 distances that are tiny beside the norms. Distances are resolved down to 1e-18, where float32
@@ -30,9 +22,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.knn import kernels
-from indexer.knn.brute_force import nearest_of
 from indexer.knn.kernels import LANES, PADDING, ROUNDING, Float32, Float64, Found, Int64, Queries
-from indexer.knn.skip_bounds import LONGEST, Shortener, coarsen, lay_out, rounding_of
+from indexer.knn.pca import Projections
+from indexer.knn.skip_bounds import (
+    LARGEST_SQUARE,
+    LONGEST,
+    coarsen,
+    lay_out,
+    projection_of,
+    rounding_of,
+)
 from indexer.knn.threads import one_thread
 
 GROUP = 512
@@ -53,7 +52,7 @@ _FLOAT64 = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """Per query: Euclidean ``distances`` (Q,) float32 and bank ``indices`` (Q,) int64."""
+    """Nearest bank vector of each query: Euclidean ``distances`` float32, ``indices`` int64."""
 
     distances: Float32
     indices: Int64
@@ -71,24 +70,23 @@ class ExactIndex:
         if not np.isfinite(vectors).all():
             raise _unusable("bank holds")
         vectors = np.ascontiguousarray(vectors)
-        self._shortener = Shortener(vectors)
-        try:
-            short = self._shortener.shorten(vectors)
-        except ValueError:
-            raise _unusable("bank holds") from None
-        self._longest = float(np.sqrt(short.squared.max()))
+        self._projection = projection_of(vectors)
+        projected = self._project(vectors, "bank holds")
+        self._longest = float(np.sqrt(projected.squared.max()))
         self._unit = self._longest / LONGEST or 1.0
-        coarse = coarsen(short.values, self._unit)
+        coarse = coarsen(projected.values, self._unit)
         self._error = float(coarse.error.max())
-        self._bank = lay_out(vectors, short.values, coarse, GROUP)
+        self._bank = lay_out(vectors, projected.values, coarse, GROUP)
         filled = self._bank.rows != PADDING
         self._halves = np.full(len(filled), -np.inf, dtype=np.float32)
-        self._halves[filled] = short.squared[self._bank.rows[filled]] / -2
-        sample = short.values[:: -(-len(vectors) // SAMPLE)]
+        self._halves[filled] = projected.squared[self._bank.rows[filled]] / -2
+        sample = projected.values[:: -(-len(vectors) // SAMPLE)]
         self._sample = sample, _half_squared(sample)
         edges = itertools.pairwise(self._bank.edges * LANES)
         groups = (self._bank.rows[a:b] for a, b in edges)
-        centres = np.stack([short.values[rows[rows != PADDING]].mean(axis=0) for rows in groups])
+        centres = np.stack(
+            [projected.values[rows[rows != PADDING]].mean(axis=0) for rows in groups]
+        )
         self._centres = centres, _half_squared(centres)
 
     def __len__(self) -> int:
@@ -101,58 +99,66 @@ class ExactIndex:
         return sum(array.nbytes for array in arrays)
 
     def search(self, queries: Float32) -> Nearest:
-        """Nearest bank vector of each of ``queries`` (Q, D) float32; ValueError if not finite."""
+        """Nearest bank vector of each of ``queries`` (..., D) float32, in arrays (...).
+
+        Raises:
+            ValueError: a query is of another length, or not finite.
+        """
         dim = self._bank.vectors.shape[1]
-        if queries.ndim != 2 or queries.shape[1] != dim:
-            raise ValueError(f"queries must have shape (Q, {dim}), got {queries.shape}")
+        if queries.ndim < 2 or queries.shape[-1] != dim:
+            raise ValueError(f"queries must have shape (..., {dim}), got {queries.shape}")
         if not np.isfinite(queries).all():
             raise _unusable("queries hold")
-        queries = np.ascontiguousarray(queries)
+        shape, queries = queries.shape[:-1], np.ascontiguousarray(queries.reshape(-1, dim))
         found = Found(np.empty(len(queries), np.float32), np.empty(len(queries), np.int64))
         # chunks side by side: every step runs in parallel, not the products alone
         with one_thread():
             parts = _parts(len(queries))
             chunks = ((queries[p], Found(found.squared[p], found.places[p])) for p in parts)
             list(_workers().map(lambda chunk: self._search(*chunk), chunks))
-        return Nearest(np.sqrt(found.squared), self._bank.rows[found.places])
+        indices = self._bank.rows[found.places]
+        return Nearest(np.sqrt(found.squared).reshape(shape), indices.reshape(shape))
 
     def _search(self, vectors: Float32, found: Found) -> None:
         """Fill in what is found for one chunk of queries (Q, D)."""
-        try:
-            short = self._shortener.shorten(vectors)
-        except ValueError:
-            raise _unusable("queries hold") from None
-        lengths = np.sqrt(short.squared)
+        projected = self._project(vectors, "queries hold")
+        lengths = np.sqrt(projected.squared)
         # a query too long for 16 bits stands at the mean: no bank vector is farther from there
         fits = lengths <= 2 * self._longest
-        coarse = coarsen(short.values * fits[:, None], self._unit)
+        coarse = coarsen(projected.values * fits[:, None], self._unit)
         queries = Queries(
             vectors=vectors,
-            short=short.values,
+            projected=projected.values,
             coarse=coarse.values.view(np.int32),
             squared=coarse.squared.astype(np.float64),
             rounding=rounding_of(lengths + self._longest, vectors.shape[1]),
             slack=coarse.error + self._error + _FLOAT64,
             unit=self._unit,
         )
-        closeness = _closeness(short.values, *self._centres)
+        closeness = _closeness(projected.values, *self._centres)
         groups = closeness.shape[1]
         count = max(1, min(NEAREST_GROUPS, groups // 4))
         chosen = np.argpartition(closeness, groups - count, axis=1)[:, groups - count :]
         kernels.guess(self._bank, queries, np.ascontiguousarray(chosen), found)
         within = (np.sqrt(found.squared) + queries.rounding) ** 2
-        floors = (np.einsum("qk,qk->q", short.values, short.values) - within) / 2
-        kept = _closeness(short.values, *self._sample) >= floors[:, None]
+        floors = (np.einsum("qk,qk->q", projected.values, projected.values) - within) / 2
+        kept = _closeness(projected.values, *self._sample) >= floors[:, None]
         hopeless = kept.mean(axis=1) > MANY
         kernels.scan(self._bank, queries, ~hopeless, found)
         if hopeless.any():
-            self._search_at_full_length(queries, short.squared, np.flatnonzero(hopeless), found)
+            self._search_at_full_length(queries, projected.squared, np.flatnonzero(hopeless), found)
+
+    def _project(self, vectors: Float32, what: str) -> Projections:
+        projected = self._projection.project(vectors)
+        if not projected.squared.max() <= LARGEST_SQUARE:
+            raise _unusable(what)
+        return projected
 
     def _search_at_full_length(
         self, queries: Queries, squared: Float64, rows: Int64, found: Found
     ) -> None:
         """Lower what is found for the queries ``rows``; ``squared`` (Q,) are their lengths."""
-        bank, mean = self._bank, self._shortener.mean
+        bank, mean = self._bank, self._projection.mean
         centred, dim = queries.vectors[rows] - mean, len(mean)
         # one rounding per addition of the product, those of the factors and of the floor
         scale = np.sqrt(squared) * self._longest + self._longest**2 / 2 + squared
@@ -165,15 +171,6 @@ class ExactIndex:
             pairs = np.argwhere(closeness >= floors[:, None])
             pairs = np.column_stack([rows[pairs[:, 0]], pairs[:, 1] + start])
             kernels.settle(bank, queries, pairs, found)
-
-
-def nearest_of_few(queries: Float32, vectors: Float32) -> Nearest:
-    """Nearest of a few vectors (M, D), M >= 1, for each of ``queries`` (Q, D).
-
-    For banks too small to be worth an `ExactIndex`, see `indexer.knn.brute_force`.
-    """
-    squared, indices = nearest_of(queries, vectors)
-    return Nearest(np.sqrt(squared), indices)
 
 
 @functools.cache

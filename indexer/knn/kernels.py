@@ -1,4 +1,4 @@
-"""The loops of the exact search, compiled for the processor at hand.
+"""Loops of the exact search, compiled for the processor at hand.
 
 All that is compiled stands in this file: numba's cache on disk looks at one file's age.
 """
@@ -49,14 +49,7 @@ def _compiled(function: F) -> F:
 
 
 def _products_of_tile(
-    _context: Any,
-    blocks: Any,
-    block: Any,
-    halves: Any,
-    queries: Any,
-    rows: Any,
-    floors: Any,
-    sums: Any,
+    _: Any, blocks: Any, block: Any, halves: Any, queries: Any, rows: Any, floors: Any, sums: Any
 ) -> Any:
     """Sums of a block's products with `TILE` queries, and whether any reaches its floor.
 
@@ -118,7 +111,7 @@ _tile_products: Any = intrinsic(_products_of_tile)
 
 
 class Bank(NamedTuple):
-    """A memory bank in groups, each filled up to whole blocks of `LANES` places.
+    """Memory bank in groups, each filled up to whole blocks of `LANES` places.
 
     Attributes:
         vectors: (M, D) float32, in any order.
@@ -126,7 +119,7 @@ class Bank(NamedTuple):
         coarse: (P / LANES, COARSE / 2, LANES, 2) int16, the blocks; see `indexer.knn.skip_bounds`.
         halves: (P / LANES, LANES) int32, -|coarse vector|^2 / 2, rounded up.
         edges: (L + 1,) int64, group i has the blocks ``edges[i]`` to ``edges[i + 1]``.
-        low, high: (L, a) float32, the box around the first ``a`` short values of each group.
+        low, high: (L, a) float32, the box around the first ``a`` projected values of each group.
     """
 
     vectors: Float32
@@ -143,16 +136,16 @@ class Queries(NamedTuple):
 
     Attributes:
         vectors: (Q, D) float32.
-        short: (Q, COARSE) float32.
+        projected: (Q, COARSE) float32.
         coarse: (Q, COARSE / 2) int32, pairs of int16.
         squared: (Q,) float64 squared lengths of the coarse vectors.
-        rounding: (Q,) float64, of a difference of short vectors.
-        slack: (Q,) float64, of a difference of coarse vectors beside that of short ones, in steps.
+        rounding: (Q,) float64, of a difference of projections.
+        slack: (Q,) float64, of a difference of coarse vectors beside that of projections, in steps.
         unit: length of a step.
     """
 
     vectors: Float32
-    short: Float32
+    projected: Float32
     coarse: Int32
     squared: Float64
     rounding: Float64
@@ -161,7 +154,7 @@ class Queries(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Per query: least squared distance measured so far (Q,) float32, and of which place (Q,)."""
+    """Least squared distances (Q,) float32 measured so far, and of which places (Q,)."""
 
     squared: Float32
     places: Int64
@@ -169,7 +162,7 @@ class Found(NamedTuple):
 
 @_compiled
 def _squared_distance(some: Float32, one: int, others: Float32, other: int) -> np.float32:
-    """Between row ``one`` of ``some`` and row ``other`` of ``others``."""
+    """Squared distance of row ``one`` of ``some`` to row ``other`` of ``others``."""
     total = np.float32(0)
     for k in range(some.shape[1]):
         difference = some[one, k] - others[other, k]
@@ -179,10 +172,10 @@ def _squared_distance(some: Float32, one: int, others: Float32, other: int) -> n
 
 @_compiled
 def _to_box(bank: Bank, group: int, queries: Queries, query: int) -> np.float32:
-    """Squared distance of a query's short vector from a group's box, on the axes that it has."""
+    """Squared distance of a query's projection from a group's box, on the axes that it has."""
     total = np.float32(0)
     for k in range(bank.low.shape[1]):
-        value = queries.short[query, k]
+        value = queries.projected[query, k]
         beyond = max(bank.low[group, k] - value, value - bank.high[group, k], np.float32(0))
         total += beyond * beyond
     return total
@@ -203,16 +196,15 @@ def _settle(bank: Bank, queries: Queries, query: int, place: int, found: Found) 
 
 
 @_compiled
-def _limits(queries: Queries, query: int, squared: np.float32) -> tuple[float, int]:
-    """The limits beyond which nothing is nearer than what was found.
+def _limits(queries: Queries, query: int, found: Found) -> tuple[float, int]:
+    """Limits beyond which no vector is nearer than what was found.
 
-    Returns:
-        Squared distance of short vectors above which, and sum of products of coarse ones below
-        which, no vector is nearer than ``squared`` says.
+    The first is of squared distances of projections, from above; the second is of sums of products
+    of coarse vectors, from below.
     """
-    at_most = np.float64(squared) * (1 + (queries.vectors.shape[1] + 4) * ROUNDING)
+    at_most = np.float64(found.squared[query]) * (1 + (queries.vectors.shape[1] + 4) * ROUNDING)
     distance = math.sqrt(at_most) + queries.rounding[query]
-    ceiling = distance * distance * (1 + (queries.short.shape[1] + 8) * ROUNDING)
+    ceiling = distance * distance * (1 + (queries.projected.shape[1] + 8) * ROUNDING)
     steps = math.sqrt(ceiling) / queries.unit + queries.slack[query]
     floor = (queries.squared[query] - steps * steps * (1 + ROUNDING)) / 2 - 1
     return ceiling, math.floor(max(floor, np.float64(LOWEST)))
@@ -220,11 +212,7 @@ def _limits(queries: Queries, query: int, squared: np.float32) -> tuple[float, i
 
 @_compiled
 def _fill_tile(members: Int64, start: int, many: int, floors: Int32, tile_floors: Int32) -> int:
-    """Take the floors of the tile at ``start``, filled up with a member that nothing reaches.
-
-    Returns:
-        How many of the tile are no repetition.
-    """
+    """Fill the tile at ``start`` with repetitions that nothing reaches; how many are none."""
     live = min(TILE, many - start)
     for i in range(live):
         tile_floors[i] = floors[members[start + i]]
@@ -276,7 +264,7 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
     floors = np.empty(count, np.int32)
     ceilings = np.empty(count, np.float32)
     for query in range(count):
-        ceilings[query], floors[query] = _limits(queries, query, found.squared[query])
+        ceilings[query], floors[query] = _limits(queries, query, found)
     members = np.empty(count + TILE, np.int64)
     tile_floors = np.empty(TILE, np.int32)
     sums = np.empty((TILE, LANES), np.int32)
@@ -300,9 +288,7 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
                             bank, queries, tile[i], block * LANES + lane, found
                         ):
                             query = tile[i]
-                            ceilings[query], floors[query] = _limits(
-                                queries, query, found.squared[query]
-                            )
+                            ceilings[query], floors[query] = _limits(queries, query, found)
                             tile_floors[i] = floors[query]
 
 

@@ -9,9 +9,9 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """BLAS computes in the calling thread alone.
+    """Context in which BLAS computes in the calling thread alone.
 
-    Its own threads wait busily for a tenth of a second after a product, on the cores that the
+    BLAS's own threads wait busily for a tenth of a second after a product, on the cores that the
     network wants next: an image takes twice as long then.
     """
     limits: AbstractContextManager[object] = _blas().limit(limits=1)

@@ -1,0 +1,1 @@
+"""Learns a category from its normal images, and calibrates it again."""

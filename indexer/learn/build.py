@@ -2,64 +2,74 @@
 
 from __future__ import annotations
 
-import datetime
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backbones.base import Backbone
-from backbones.image_quality import looks_of
 from backbones.pipeline import Skipped
-from indexer.bank.leave_one_out import LeaveOneOutBank, check_leave_one_out
-from indexer.bank.pruning import AXES as SHORT_AXES
-from indexer.bank.pruning import ShortForms, keep_short_forms
-from indexer.catalog.cached_arrays import keep, read_kept
-from indexer.catalog.collections import create_collections, with_channels
-from indexer.catalog.commits import read_catalog
-from indexer.catalog.revisions import commit, forget_before, undo_interrupted
-from indexer.catalog.schema import (
-    DEFECT_PATCHES,
-    CatalogEntry,
-    MemoryBank,
-    bank_collection,
-    check_category,
-    collections_of,
-    image_point,
-    images_collection,
-    patch_point,
-    patches_collection,
-)
-from indexer.data.image_records import DatasetError, ImageRecord
+from indexer.bank.feature_space import in_space
+from indexer.bank.layout import Layout
+from indexer.bank.pruning import AXES as PRUNING_AXES
+from indexer.bank.pruning import cache_projections, read_axes, write_axes
+from indexer.bank.selection import BankSelection, ChosenBank, NoSelection
+from indexer.calibration.methods import CONFORMAL, CalibrationSettings
+from indexer.catalog.cached_arrays import read_cached, write_cached
+from indexer.catalog.category import Category
+from indexer.catalog.collections import create_collections
+from indexer.catalog.commits import commit
+from indexer.catalog.counts import BANK_PATCHES
+from indexer.catalog.entry import CatalogEntry, MemoryBank
+from indexer.catalog.revisions import forget_before, undo_earlier_tries, undo_interrupted
+from indexer.catalog.schema import check_category
+from indexer.data.image_records import ImageRecord
 from indexer.knn.pca import principal_axes
-from indexer.learn.calibrator import Calibrator
 from indexer.learn.embedding import (
-    channel_statistics,
-    choose_bank,
-    embed_alone,
-    embed_calibration,
-    embed_tests,
-    embed_training,
+    Embedded,
+    embed_bank_images,
+    embed_calibration_images,
+    embed_test_images,
+    fit_feature_space,
 )
-from indexer.learn.split import all_unusable, build_key, plan
+from indexer.learn.plan import BuildPlan, checked_settings, plan_build
+from indexer.learn.recalibrate import calibration_payload
+from indexer.learn.split import all_unusable
 from indexer.progress import Progress
+from indexer.scoring.base import Scorer
+from indexer.scoring.open_scorer import open_scorer
 from indexer.scoring.whitening import AXES as WHITENED_AXES
-from indexer.scoring.whitening import has_whitening, keep_whitening, whitening_of
+from indexer.scoring.whitening import whitening_of, write_whitening
 from indexer.store.base import VectorStore
+
+Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did. ``seconds`` by stage; ``changed`` is False for a repeated build."""
+    """What a build did.
 
-    entry: CatalogEntry
+    Attributes:
+        category: at the revision now current.
+        changed: False for a repeated build.
+        skipped: files that cannot be used.
+        duplicates: files left out because another of the data set has the same bytes.
+        seconds: by stage.
+    """
+
+    category: Category
     changed: bool
     skipped: tuple[Skipped, ...] = ()
     duplicates: tuple[Path, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> CatalogEntry:
+        """Catalog entry of the revision now current."""
+        return self.category.entry
 
 
 def build_index(
@@ -68,7 +78,7 @@ def build_index(
     category: str,
     backbone: Backbone,
     store: VectorStore,
-    calibrator: Calibrator,
+    calibration: CalibrationSettings = CONFORMAL,
     coreset: float = 0.1,
     holdout: float = 0.2,
     seed: int = 0,
@@ -76,10 +86,10 @@ def build_index(
 ) -> BuildReport:
     """Learn ``category`` from the normal training records and commit it as a new revision.
 
-    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates; a
-    leave-one-out calibrator takes every normal image for both. The test records join the image
-    library, where similarity search finds them, and nothing else. With the same inputs as the
-    current revision nothing is written.
+    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates; by
+    cross-conformal every normal image does both. The test records join the image library, where
+    similarity search finds them, and nothing else. With the same inputs as the current revision
+    nothing is written.
 
     Args:
         coreset: share of the training patches kept in the memory bank, in (0, 1].
@@ -88,179 +98,175 @@ def build_index(
     Raises:
         DatasetError: fewer than two normal images, or none readable.
         CategoryError: the category's name cannot be used.
+        CalibrationError: there are too few images for the levels asked for.
     """
+    clock = _Clock()
+    settings = checked_settings(coreset, holdout, seed)
     check_category(category)
-    _check_share("coreset", coreset, upper_included=True)
-    _check_share("holdout", holdout, upper_included=False)
-    seconds: dict[str, float] = {}
-    clock = _Clock(seconds)
-
-    items, skipped, duplicates = plan(
-        records, holdout, seed, lambda done, total: on_progress("reading", done, total)
-    )
-    alone = calibrator.layout == "leave-one-out"
-    if alone:
-        check_leave_one_out(backbone.spec)
-        items = [replace(i, role="bank" if i.role == "calibration" else i.role) for i in items]
-    calibrating = "bank" if alone else "calibration"
-    calibrator.check(sum(item.role == calibrating for item in items))
-    settings = {"coreset": coreset, "holdout": holdout, "seed": seed}
-    key = build_key(items, backbone.fingerprint, settings)
-    current = _current(store, category, backbone.spec.name)
+    plan = plan_build(records, category, backbone, store, calibration, settings, on_progress)
     clock.stop("reading")
-    if current and current.build_key == key and _keeps_what_is_kept_now(store, current):
-        undo_interrupted(store, current)
-        forget_before(store, current)
-        skipped += [Skipped(Path(path), reason) for path, reason in current.skipped]
-        return BuildReport(current, False, tuple(skipped), tuple(duplicates), seconds)
+    if plan.repeated:
+        undo_interrupted(plan.repeated)
+        forget_before(plan.repeated)
+        skipped = [Skipped(Path(path), reason) for path, reason in plan.repeated.entry.skipped]
+        return _report(plan, plan.repeated, False, skipped, clock)
 
-    entry = _new_entry(category, backbone, calibrator, settings, key, current)
-    create_collections(store, entry)
-    undo_interrupted(store, replace(entry, revision=entry.revision - 1))
-
-    undecoded: list[Skipped] = []
-    if alone:
-        chosen = LeaveOneOutBank(store, entry)
-        images = embed_alone(items, entry, backbone, chosen, undecoded, on_progress)
-        clock.stop("embedding")
-        bank, bank_cells, radius = chosen.bank()
-    else:
-        if entry.spec.normalised:
-            entry = replace(entry, channels=channel_statistics(items, backbone, on_progress))
-            backbone = with_channels(backbone, entry)
-        images, sampler = embed_training(items, entry, backbone, undecoded, on_progress)
-        clock.stop("embedding")
-        bank, bank_cells, radius = choose_bank(images, sampler, entry, on_progress)
-        del sampler
-    entry = replace(entry, radius=float(np.float32(radius)))
+    draft, network = _begin(plan, backbone, store, on_progress)
+    selection = _selection(plan, draft)
+    learnt = _embed(plan, draft, network, selection, on_progress)
+    clock.stop("embedding")
+    chosen = selection.choose(lambda done, total: on_progress("coreset", done, total))
+    draft = _write_bank(draft, chosen, learnt)
     clock.stop("coreset")
-
-    # what calibrates may ask the store for the bank's images; nobody else sees this revision yet
-    library = images_collection(category, entry.backbone)
-    store.upsert(library, (image_point(entry, im, v, entry.built_at) for im, v in images))
-    forms = _keep_axes(store, entry, bank)
-    measure = calibrator.scorer(store, entry, bank)
-    held_out, distances = embed_calibration(
-        items, entry, backbone, store, calibrator, measure, forms, undecoded, on_progress
+    scorer = open_scorer(draft, chosen.bank)
+    held_out = embed_calibration_images(
+        plan.split.of_role("calibration"), draft, network, scorer, on_progress
     )
-    if alone:
-        distances = chosen.distances(calibrator, bank, forms)
-    if not distances:
-        raise all_unusable(items, "calibration", undecoded)
-    if entry.spec.level == "patch":
-        keep(store, entry, "distances", distances.items())
-    paths = ((im.image_id, im.path) for im, _ in [*images, *held_out])
-    calibrating_paths = ((key, path) for key, path in paths if key in distances)
-    keep(store, entry, "looks", looks_of(calibrating_paths, entry.spec))
-    calibration = calibrator.calibrate(entry.spec, list(distances.values()))
-    entry = replace(entry, calibration=calibration)
-    entry, tested = embed_tests(
-        items, entry, backbone, store, calibrator, measure, undecoded, on_progress
-    )
-    skipped += undecoded
-    entry = replace(
-        entry,
-        skipped=[[str(item.path), item.reason] for item in undecoded],
-        counts={
-            **entry.counts,
-            "bank_images": len(images),
-            "calibration_images": len(distances),
-            "test_images": len(tested),
-            "bank_patches": len(bank.vectors),
-        },
-    )
+    draft = _calibrate(plan, draft, scorer, chosen.bank, learnt, held_out)
+    tests = plan.split.of_role("test")
+    draft, tested = embed_test_images(tests, draft, network, scorer, on_progress)
     clock.stop("calibration")
-
-    on_progress("writing", 0, len(bank.vectors))
-    joining = [*((im, v, None) for im, v in held_out), *tested]
-    store.upsert(library, (image_point(entry, im, v, entry.built_at, d) for im, v, d in joining))
-    if len(bank.vectors):
-        cells = zip(bank_cells.tolist(), bank.vectors, strict=True)
-        store.upsert(
-            bank_collection(category, entry.backbone),
-            (patch_point(entry, images[i][0], row, col, vector) for (i, row, col), vector in cells),
-        )
-    commit(store, entry)
-    on_progress("writing", len(bank.vectors), len(bank.vectors))
-    forget_before(store, entry)
-    for collection in collections_of(entry):
+    on_progress("writing", 0, len(chosen.bank))
+    draft = _write(draft, chosen.bank, learnt, held_out, tested)
+    commit(draft)
+    on_progress("writing", len(chosen.bank), len(chosen.bank))
+    forget_before(draft)
+    for collection in draft.collections:
         store.optimize(collection)
     clock.stop("writing")
-    return BuildReport(entry, True, tuple(skipped), tuple(duplicates), seconds)
+    undecoded = [*learnt.skipped, *held_out.skipped, *tested.skipped]
+    return _report(plan, draft, True, undecoded, clock)
 
 
-def _new_entry(
-    category: str,
-    backbone: Backbone,
-    calibrator: Calibrator,
-    settings: dict[str, float],
-    key: str,
-    current: CatalogEntry | None,
-) -> CatalogEntry:
-    """The revision after ``current``, before anything is learnt."""
-    revision = current.revision + 1 if current else 1
-    return CatalogEntry(
-        category=category,
-        backbone=backbone.spec.name,
-        fingerprint=backbone.fingerprint,
-        precision=backbone.precision,
-        source=str(backbone.source) if backbone.source else None,
-        revision=revision,
-        origin=revision,
-        action=f"learnt {category}",
-        layout=calibrator.layout,
-        radius=0.0,
-        build_key=key,
-        spec=backbone.spec,
-        channels={},
-        calibration={},
-        settings=settings,
-        counts={DEFECT_PATCHES: 0} if backbone.spec.level == "patch" else {},
-        skipped=[],
-        versions={name: version(name) for name in ("vecspect", "openvino", "numpy")},
-        built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+def _report(
+    plan: BuildPlan,
+    category: Category,
+    changed: bool,
+    undecoded: Sequence[Skipped],
+    clock: _Clock,
+) -> BuildReport:
+    skipped = (*plan.split.skipped, *undecoded)
+    return BuildReport(category, changed, skipped, plan.split.duplicates, clock.seconds)
+
+
+def _begin(
+    plan: BuildPlan, backbone: Backbone, store: VectorStore, on_progress: Progress
+) -> tuple[Category, Backbone]:
+    """The category to be, its collections empty of earlier tries, and the network in its space."""
+    draft = Category(store, plan.entry)
+    create_collections(draft)
+    undo_earlier_tries(draft)
+    space = fit_feature_space(plan.split.of_role("bank"), backbone, on_progress)
+    draft = draft.with_entry(feature_space=space.to_payload())
+    return draft, in_space(backbone, draft.entry.feature_space)
+
+
+def _selection(plan: BuildPlan, draft: Category) -> BankSelection:
+    if not draft.keeps_patches:
+        return NoSelection(draft.spec.dim)
+    return plan.layout.selection(draft.entry, len(plan.split.of_role("bank")))
+
+
+def _embed(
+    plan: BuildPlan,
+    draft: Category,
+    network: Backbone,
+    selection: BankSelection,
+    on_progress: Progress,
+) -> Embedded:
+    items = plan.split.of_role("bank")
+    cache = plan.layout.calibrating == "bank"
+    learnt = embed_bank_images(
+        items, draft, network, selection, cache=cache, on_progress=on_progress
     )
+    if not learnt.images:
+        raise all_unusable(items, learnt.skipped)
+    return learnt
 
 
-def _keep_axes(store: VectorStore, entry: CatalogEntry, bank: MemoryBank) -> ShortForms | None:
-    """Keep what depends on where the bank's patches vary most; None without patches."""
-    if entry.spec.level == "image":
-        return None
-    axes = principal_axes(bank.vectors, max(SHORT_AXES, WHITENED_AXES))
-    keep_whitening(store, entry, whitening_of(axes, len(bank.vectors)))
-    return keep_short_forms(store, entry, axes)
+def _write_bank(draft: Category, chosen: ChosenBank, learnt: Embedded) -> Category:
+    """Write the bank's images, and what depends on where its patches vary most.
+
+    What calibrates may ask the store for them; nobody else sees this revision yet.
+    """
+    images = (draft.image_point(image, vector) for image, vector, _ in learnt.images)
+    draft.store.upsert(draft.images, images)
+    if len(chosen.bank):
+        axes = principal_axes(chosen.bank.vectors, max(PRUNING_AXES, WHITENED_AXES))
+        write_whitening(draft, whitening_of(axes, len(chosen.bank)))
+        write_axes(draft, axes)
+    return draft.with_entry(radius=float(np.float32(chosen.radius)))
+
+
+def _calibrate(
+    plan: BuildPlan,
+    draft: Category,
+    scorer: Scorer,
+    bank: MemoryBank,
+    learnt: Embedded,
+    held_out: Embedded,
+) -> Category:
+    """Calibrate by the images that do, and cache what calibrating again takes."""
+    distances = held_out.distances
+    if plan.layout.calibrating == "bank":
+        distances = _leave_one_out(plan.layout, draft, bank, learnt)
+    if not distances:
+        raise all_unusable(plan.split.of_role("calibration"), held_out.skipped)
+    scorer.cache_distances(draft, distances)
+    quality = {**learnt.quality, **held_out.quality}
+    write_cached(draft, "quality", ((key, quality[key]) for key in distances))
+    payload = calibration_payload(scorer, plan.calibration, distances, {})
+    return draft.with_entry(calibration=payload)
+
+
+def _leave_one_out(
+    layout: Layout, draft: Category, bank: MemoryBank, learnt: Embedded
+) -> dict[str, Float32]:
+    """Distances of the bank's images to the patches of all others, by image id."""
+    axes = read_axes(draft)
+
+    def read(ids: Sequence[str]) -> Iterator[tuple[str, Float32]]:
+        for key, patches in read_cached(draft, "patches", ids):
+            cache_projections(draft, axes, key, patches)
+            yield key, patches
+
+    groups = learnt.groups
+    return dict(layout.distances(bank, list(groups), lambda: groups, read))
+
+
+def _write(
+    draft: Category, bank: MemoryBank, learnt: Embedded, held_out: Embedded, tested: Embedded
+) -> Category:
+    """Write the images that joined since and the memory bank; the category, counting all."""
+    joining = [*held_out.images, *tested.images]
+    draft.store.upsert(draft.images, (draft.image_point(*image) for image in joining))
+    if len(bank):
+        patches = zip(bank.image_ids.tolist(), bank.cells.tolist(), bank.vectors, strict=True)
+        draft.store.upsert(
+            draft.bank,
+            (draft.patch_point(key, row, col, vector) for key, (row, col), vector in patches),
+        )
+    undecoded = [*learnt.skipped, *held_out.skipped, *tested.skipped]
+    return draft.with_entry(
+        skipped=[[str(item.path), item.reason] for item in undecoded],
+        counts={
+            **draft.entry.counts,
+            "bank_images": len(learnt.images),
+            "calibration_images": len(draft.entry.calibration["scores"]),
+            "test_images": len(tested.images),
+            BANK_PATCHES: len(bank),
+        },
+    )
 
 
 class _Clock:
     """Seconds between its calls, by stage."""
 
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
         now = time.perf_counter()
-        self._seconds[stage] = now - self._last
+        self.seconds[stage] = now - self._last
         self._last = now
-
-
-def _check_share(name: str, value: float, *, upper_included: bool) -> None:
-    if not (0 < value < 1 or (upper_included and value == 1)):
-        raise DatasetError(
-            f"--{name} is a share between 0 and 1, got {value:g}. "
-            f"For example --{name} {0.1 if upper_included else 0.2}."
-        )
-
-
-def _current(store: VectorStore, category: str, backbone: str) -> CatalogEntry | None:
-    return next(
-        (e for e in read_catalog(store) if (e.category, e.backbone) == (category, backbone)), None
-    )
-
-
-def _keeps_what_is_kept_now(store: VectorStore, entry: CatalogEntry) -> bool:
-    """Whether learning anew from the same images would keep no more of them."""
-    if entry.spec.level == "image":
-        kept = patches_collection(entry.category, entry.backbone)
-        return kept in store.collections() and any(read_kept(store, entry, "looks"))
-    return DEFECT_PATCHES in entry.counts and has_whitening(store, entry)

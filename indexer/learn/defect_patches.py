@@ -1,66 +1,51 @@
-"""The deviating patches of defective images, for search by region.
+"""The anomalous patches of defective images, which search by region compares.
 
-They live and die with revisions as the memory bank's do; what an image is called is not theirs to
-say, so naming it leaves them alone. A category learnt before they were kept goes on without them:
-half of its defects would be worse than none.
+They live and end with revisions as the memory bank's do; what an image is called is not theirs to
+say, so naming it leaves them alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.category import Category
+from indexer.catalog.counts import DEFECT_PATCHES, counted
 from indexer.catalog.revisions import end
-from indexer.catalog.schema import (
-    DEFECT_PATCHES,
-    CatalogEntry,
-    LibraryImage,
-    defects_collection,
-    patch_point,
-)
-from indexer.learn.calibrator import Calibrator
-from indexer.store.base import VectorStore
+from indexer.scoring.defect_embedding import anomalous_cells
 
 Float32 = NDArray[np.float32]
 
 
-def keep_deviating(
-    store: VectorStore,
-    entry: CatalogEntry,
-    image: LibraryImage,
-    patches: Float32,
-    distances: Float32,
-    calibrator: Calibrator,
-) -> CatalogEntry:
-    """Let what deviates in a defective image join the entry's revision; the entry, counting it.
+def write_defect_patches(
+    category: Category, image_id: str, patches: Float32, distances: Float32
+) -> Category:
+    """Let the anomalous patches of a defective image join; the category, counting them.
 
     Args:
-        entry: calibrated.
+        category: calibrated; nothing is written for one that keeps no patches.
         patches: (H, W, D) of the image.
         distances: (H, W) to the nearest normal ones.
     """
-    if DEFECT_PATCHES not in entry.counts:
-        return entry
-    cells = calibrator.deviating(entry.spec, distances, entry.calibration)
-    store.upsert(
-        defects_collection(entry.category, entry.backbone),
-        [patch_point(entry, image, row, col, patches[row, col]) for row, col in cells.tolist()],
+    if not category.keeps_patches:
+        return category
+    spec = category.spec
+    threshold = read_calibration(category.entry).map_threshold
+    cells = anomalous_cells(distances, spec.geometry(spec.input_size), threshold=threshold)
+    category.store.upsert(
+        category.defects,
+        [
+            category.patch_point(image_id, row, col, patches[row, col])
+            for row, col in cells.tolist()
+        ],
     )
-    return _counted(entry, len(cells))
+    return counted(category, DEFECT_PATCHES, len(cells))
 
 
-def end_deviating(
-    store: VectorStore, entry: CatalogEntry, after: CatalogEntry, image_id: str
-) -> CatalogEntry:
-    """Let an image's deviating patches leave with the revision ``after``, which is returned."""
-    if DEFECT_PATCHES not in entry.counts:
+def end_defect_patches(before: Category, after: Category, image_id: str) -> Category:
+    """Let an image's anomalous patches leave with the revision ``after``, which is returned."""
+    if not before.keeps_patches:
         return after
-    patches = defects_collection(entry.category, entry.backbone)
-    return _counted(after, -end(store, entry, patches, {"image_id": image_id}))
-
-
-def _counted(entry: CatalogEntry, by: int) -> CatalogEntry:
-    count = entry.counts[DEFECT_PATCHES] + by
-    return replace(entry, counts={**entry.counts, DEFECT_PATCHES: count})
+    left = end(before, before.defects, {"image_id": image_id})
+    return counted(after, DEFECT_PATCHES, -left)

@@ -1,0 +1,1 @@
+"""Image scores, anomaly maps and defect embeddings, from patch distances."""

@@ -1,4 +1,4 @@
-"""What deviates in an image: as one vector, and which of its patches.
+"""Anomalous patches of an image: which they are, and their defect embedding.
 
 Defects that look alike lie close together.
 A defect of 2 % of the area vanishes in the embedding of the whole image. What tells defects apart
@@ -11,15 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.geometry import Geometry
+from indexer.knn.exact_index import Nearest
 from indexer.scoring.anomaly_map import levels_at_cells
-from indexer.scoring.distances import PatchDistances
 from indexer.scoring.whitening import Whitening
 
 Float32 = NDArray[np.float32]
 
 
 def defect_embedding(patches: Float32, nearest: Float32, distances: Float32) -> Float32:
-    """Mean residual of the deviating patches, (D,) float32 of length 1.
+    """Mean residual of the anomalous patches, (D,) float32 of length 1.
 
     Each patch counts as `standing_out` says.
 
@@ -49,8 +50,8 @@ def standing_out(distances: Float32) -> Float32:
 MOST_CELLS, LEAST_CELLS, SHARE_OF_CELLS = 128, 8, 0.05
 
 
-def deviating_cells(
-    distances: Float32, *, input_size: int, inset: int, threshold: float
+def anomalous_cells(
+    distances: Float32, geometry: Geometry, *, threshold: float
 ) -> NDArray[np.int64]:
     """(K, 2) row and column of the patches of a defective image worth keeping, worst first.
 
@@ -65,22 +66,22 @@ def deviating_cells(
     Args:
         distances: (H, W) to the nearest normal patches.
     """
-    levels = levels_at_cells(distances, input_size=input_size, inset=inset)
+    levels = levels_at_cells(distances, geometry)
     least = max(LEAST_CELLS, round(SHARE_OF_CELLS * levels.size))
     count = min(MOST_CELLS, max(least, int((levels > threshold).sum())))
     worst = np.argsort(-levels, axis=None, kind="stable")[:count]
     return np.stack(np.unravel_index(worst, levels.shape), axis=1)
 
 
-def deviation(patches: Float32, bank: Float32, found: PatchDistances) -> Float32 | None:
+def plain_defect_embedding(patches: Float32, bank: Float32, found: Nearest) -> Float32 | None:
     """`defect_embedding` of patches (H, W, D) beside the bank (M, D); None if none deviates."""
-    embedding = defect_embedding(patches, bank[found.bank_indices], found.distances)
+    embedding = defect_embedding(patches, bank[found.indices], found.distances)
     return embedding if embedding.any() else None
 
 
-def whitened_deviation(
-    patches: Float32, bank: Float32, found: PatchDistances, whitening: Whitening
+def whitened_defect_embedding(
+    patches: Float32, bank: Float32, found: Nearest, whitening: Whitening
 ) -> Float32 | None:
-    """`deviation` as the library of the category with this whitening keeps it."""
-    deviates = deviation(patches, bank, found)
-    return None if deviates is None else whitening.whiten(deviates)
+    """`plain_defect_embedding` as the library of the category with this whitening keeps it."""
+    plain = plain_defect_embedding(patches, bank, found)
+    return None if plain is None else whitening.whiten(plain)

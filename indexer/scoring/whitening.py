@@ -1,8 +1,8 @@
-"""What deviates, measured against how normal patches vary.
+"""Whitening of defect embeddings: residuals measured against how normal patches vary.
 
 Where the normal patches of a category differ from each other, a difference says little of a defect:
-the same scratch lies on a bright part of the texture here and on a dark one there. So embeddings of
-what deviates are whitened: along the leading principal axes of the memory bank they are divided by
+the same scratch lies on a bright part of the texture here and on a dark one there. So residuals
+are whitened: along the leading principal axes of the memory bank they are divided by
 its deviation there, relative to that of the rest. That is the inverse root of the covariance of
 probabilistic principal component analysis (Tipping and Bishop 1999), which takes no parameter but
 the number of axes.
@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalog.cached_arrays import keep, read_kept
-from indexer.catalog.schema import CatalogEntry, CategoryError, patches_collection
+from indexer.catalog.cached_arrays import read_cached, write_cached
+from indexer.catalog.category import Category
 from indexer.knn.pca import PrincipalAxes
-from indexer.store.base import VectorStore
 
 Float32 = NDArray[np.float32]
 
@@ -60,27 +59,12 @@ def whitening_of(axes: PrincipalAxes, patches: int) -> Whitening:
     return Whitening((np.sqrt(shares) * axes.axes[:, :count]).T.astype(np.float32))
 
 
-def keep_whitening(store: VectorStore, entry: CatalogEntry, whitening: Whitening) -> None:
-    """Let the entry's revision, learnt from scratch, and those that build on it have this one."""
-    keep(store, entry, "whitening", [("", whitening.damping)])
+def write_whitening(category: Category, whitening: Whitening) -> None:
+    """Cache the whitening with the category's revision, learnt from scratch, and those since."""
+    write_cached(category, "whitening", [("", whitening.damping)])
 
 
-def has_whitening(store: VectorStore, entry: CatalogEntry) -> bool:
-    """Whether the entry's revision has one."""
-    kept = patches_collection(entry.category, entry.backbone)
-    return kept in store.collections() and any(read_kept(store, entry, "whitening"))
-
-
-def read_whitening(store: VectorStore, entry: CatalogEntry) -> Whitening:
-    """That of the entry's revision.
-
-    Raises:
-        CategoryError: the category was learnt before embeddings of what deviates were whitened.
-    """
-    for _, damping in read_kept(store, entry, "whitening"):
-        return Whitening(damping)
-    raise CategoryError(
-        f"the library of '{entry.category}' was written by an earlier vecspect, which kept what "
-        "deviates in its defective images in another form. Learn it again: vecspect index DATASET "
-        f"--category {entry.category}"
-    )
+def read_whitening(category: Category) -> Whitening:
+    """The whitening that the category was learnt with."""
+    ((_, damping),) = read_cached(category, "whitening")
+    return Whitening(damping)

@@ -1,0 +1,1 @@
+"""One protocol for the embedded engine and a Qdrant server."""

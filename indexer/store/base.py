@@ -24,7 +24,7 @@ class StoreError(VecspectError):
 
 @dataclass(frozen=True, slots=True)
 class VectorParams:
-    """One named vector of a collection. `indexed=False` means no HNSW: every search is a scan."""
+    """Named vector of a collection. `indexed=False` means no HNSW: every search is a scan."""
 
     size: int
     distance: Distance
@@ -57,7 +57,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Matches numbers between the bounds that are given."""
+    """Condition that matches numbers between the bounds that are given."""
 
     gte: float | None = None
     lte: float | None = None
@@ -67,7 +67,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Matches points that do not hold `value`, or any of them for a sequence.
+    """Condition that matches points that do not hold `value`, or any of them for a sequence.
 
     Points without the field match too.
     """
@@ -82,7 +82,7 @@ An int does not match a float or a bool, and a list in a payload matches by any 
 
 
 class VectorStore(Protocol):
-    """What the rest of vecspect needs of Qdrant; one contract test suite holds for every store.
+    """Collections of points, as much of Qdrant as vecspect needs; one contract suite tests each.
 
     Every method raises StoreError in one line, also for a collection that does not exist.
     Vectors come back as they were written, except that the engine normalises cosine vectors.
@@ -90,7 +90,7 @@ class VectorStore(Protocol):
 
     @property
     def location(self) -> str:
-        """The folder or URL this store was opened with."""
+        """Folder or URL this store was opened with."""
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
@@ -167,8 +167,22 @@ class VectorStore(Protocol):
     def count(self, name: str, where: Where | None = None) -> int:
         """Exact number of matching points."""
 
+    def head(self, key: str) -> str | None:
+        """Value of the head `key`; None while nothing has moved it."""
+
+    def heads(self) -> Mapping[str, str]:
+        """Values of all heads by key."""
+
+    def move_head(self, key: str, expected: str | None, value: str) -> bool:
+        """Compare-and-set: make the head `key` name `value` if it names `expected` now.
+
+        Returns whether it did; False when another writer was first. Of any number of writers with
+        the same `expected` one alone gets True. Durable when this returns. `key` and `value` are
+        letters, digits, '.', '_' and '-'. Raises StoreError when the store cannot tell.
+        """
+
     def flush(self, name: str) -> None:
-        """Everything written to the collection is durable when this returns."""
+        """Make everything written to the collection durable."""
 
     def optimize(self, name: str) -> None:
         """Build the HNSW graphs of `indexed` vectors and reclaim deleted points.
@@ -191,7 +205,7 @@ class VectorStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerCollections:
-    """How a server keeps the collections made on it; `qdrant.yaml` says when to change what.
+    """Copies and form of the collections made on a server; `qdrant.yaml` says when to change what.
 
     Attributes:
         shards: parts of a collection, which nodes share. replication: copies of each part.

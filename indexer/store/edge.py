@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import qdrant_edge as edge
 
 from indexer.store.base import (
-    Hit,
     PayloadIndex,
     Point,
     Range,
@@ -21,6 +20,7 @@ from indexer.store.base import (
     VectorParams,
     Where,
 )
+from indexer.store.checked import CheckedStore, Selection
 from indexer.store.edge_files import (
     create_indexes,
     drop_collection,
@@ -34,27 +34,24 @@ from indexer.store.edge_files import (
 )
 from indexer.store.validation import (
     Match,
-    as_point,
     check_collection_name,
-    check_id,
     check_same_vectors,
-    check_vector,
-    checked_chunks,
     field_path,
     missing_collection,
-    plain_payload,
-    vector_selection,
     where_clauses,
 )
 
+HEADS = "heads"
 MAX_OPEN_SHARDS = 16  # an open shard costs about 8 threads, opening one 50 to 100 ms
 # Measured at 384 dimensions: 15k to 26k upserts/s for chunks of 16 to 1000 points alike, and
 # row.tolist() makes points faster than the array itself (24 against 41 microseconds).
-CHUNK_BYTES, CHUNK_POINTS = 4 << 20, 1000
+CHUNK_BYTES = 4 << 20
 
 
-class EdgeStore:
+class EdgeStore(CheckedStore):
     """`VectorStore` in a folder. Threads may share it; another process gets a StoreError."""
+
+    chunk_bytes = CHUNK_BYTES
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -65,7 +62,7 @@ class EdgeStore:
 
     @property
     def location(self) -> str:
-        """The folder."""
+        """Folder of the store."""
         return str(self.folder)
 
     def collections(self) -> list[str]:
@@ -107,98 +104,90 @@ class EdgeStore:
         with self._engine(f"reading collection {name!r}"):
             return read_indexes(self._shard(name))
 
-    def upsert(self, name: str, points: Iterable[Point]) -> None:
-        """See `VectorStore`. Survives a kill of the process at once, a power cut after `flush`."""
-        known = self.vector_params(name)
-        for chunk in checked_chunks(
-            name, points, known, max_bytes=CHUNK_BYTES, max_points=CHUNK_POINTS
-        ):
-            with self._engine(f"writing to collection {name!r}"):
-                drafts = [
-                    edge.Point(p.id, {k: v.tolist() for k, v in p.vectors.items()}, dict(p.payload))
-                    for p in chunk
-                ]
-                self._shard(name).update(edge.UpdateOperation.upsert_points(drafts))
+    def _write(self, name: str, points: Sequence[Point]) -> None:
+        # survives a kill of the process at once, a power cut after `flush`
+        drafts = [
+            edge.Point(p.id, {k: v.tolist() for k, v in p.vectors.items()}, dict(p.payload))
+            for p in points
+        ]
+        with self._engine(f"writing to collection {name!r}"):
+            self._shard(name).update(edge.UpdateOperation.upsert_points(drafts))
 
-    def delete(self, name: str, where: Where) -> None:
-        """See `VectorStore`."""
-        if not where:
-            raise StoreError("delete needs a condition; delete_collection removes everything")
+    def _erase(self, name: str, where: Where) -> None:
         with self._engine(f"deleting from collection {name!r}"):
             condition = self._filter(name, where)
             assert condition is not None
             self._shard(name).update(edge.UpdateOperation.delete_points_by_filter(condition))
 
-    def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, object]) -> None:
-        """See `VectorStore`."""
-        points, plain = [check_id(point_id) for point_id in ids], plain_payload(payload)
+    def _merge(self, name: str, ids: list[str], payload: dict[str, object]) -> None:
+        points: list[Any] = list(ids)
         with self._engine(f"setting payload in collection {name!r}"):
-            shard = self._shard(name)
-            if points and plain:
-                shard.update(edge.UpdateOperation.set_payload(list(points), plain))
+            self._shard(name).update(edge.UpdateOperation.set_payload(points, payload))
 
-    def retrieve(
-        self, name: str, ids: Sequence[str], *, with_vectors: bool | Sequence[str] = False
-    ) -> list[Point]:
-        """See `VectorStore`."""
-        wanted = [check_id(point_id) for point_id in ids]
+    def _fetch(self, name: str, ids: list[str], vectors: Selection) -> Sequence[Any]:
+        points: list[Any] = list(ids)
         with self._engine(f"reading collection {name!r}"):
-            records = self._shard(name).retrieve(list(wanted), True, vector_selection(with_vectors))
-        found = {point.id: point for point in map(as_point, records)}
-        return [found[point_id] for point_id in wanted if point_id in found]
+            return self._shard(name).retrieve(points, True, vectors)
 
-    def scroll(
-        self,
-        name: str,
-        where: Where | None = None,
-        *,
-        with_vectors: bool | Sequence[str] = False,
-        batch: int = 1000,
-    ) -> Iterator[Point]:
-        """See `VectorStore`."""
-        offset: Any = None
-        while True:
-            with self._engine(f"reading collection {name!r}"):
-                request = edge.ScrollRequest(
-                    offset=offset,
-                    limit=batch,
-                    filter=self._filter(name, where),
-                    with_payload=True,
-                    with_vector=vector_selection(with_vectors),
-                )
-                records, offset = self._shard(name).scroll(request)
-            yield from map(as_point, records)
-            if offset is None:
-                return
+    def _page(
+        self, name: str, where: Where | None, vectors: Selection, size: int, start: Any
+    ) -> tuple[Sequence[Any], Any]:
+        with self._engine(f"reading collection {name!r}"):
+            request = edge.ScrollRequest(
+                offset=start,
+                limit=size,
+                filter=self._filter(name, where),
+                with_payload=True,
+                with_vector=vectors,
+            )
+            return self._shard(name).scroll(request)
 
-    def query(
-        self,
-        name: str,
-        vector: Vector,
-        *,
-        using: str,
-        top: int,
-        where: Where | None = None,
-        exact: bool = True,
-    ) -> list[Hit]:
-        """See `VectorStore`. Before `optimize` there is no HNSW graph: every search is exact."""
-        row = check_vector(name, using, vector, self.vector_params(name))
+    def _nearest(
+        self, name: str, row: Vector, using: str, top: int, where: Where | None, exact: bool
+    ) -> Sequence[Any]:
+        # before `optimize` there is no HNSW graph: every search is exact
         with self._engine(f"searching collection {name!r}"):
             request = edge.QueryRequest(
                 limit=top,
                 query=edge.Query.Nearest(row.tolist(), using=using),
                 with_payload=True,
                 filter=self._filter(name, where),
-                params=edge.SearchParams(exact=exact),
+                params=self._search_params(exact),
             )
-            found = self._shard(name).query(request)
-        return [Hit(str(hit.id), hit.score, hit.payload or {}) for hit in found]
+            return self._shard(name).query(request)
+
+    def _search_params(self, exact: bool) -> edge.SearchParams:
+        return edge.SearchParams(exact=exact)
 
     def count(self, name: str, where: Where | None = None) -> int:
         """See `VectorStore`."""
         with self._engine(f"counting in collection {name!r}"):
             request = edge.CountRequest(exact=True, filter=self._filter(name, where))
             return self._shard(name).count(request)
+
+    def head(self, key: str) -> str | None:
+        """See `VectorStore`."""
+        if not is_collection(self.folder / HEADS):
+            return None
+        found = self.retrieve(HEADS, [_head_id(key)])
+        return str(found[0].payload["value"]) if found else None
+
+    def heads(self) -> Mapping[str, str]:
+        """See `VectorStore`."""
+        if not is_collection(self.folder / HEADS):
+            return {}
+        points = self.scroll(HEADS)
+        return {str(point.payload["key"]): str(point.payload["value"]) for point in points}
+
+    def _move_head(self, key: str, expected: str | None, value: str) -> bool:
+        # one process has the folder, so its lock makes the step atomic
+        with self._guard:
+            if self.head(key) != expected:
+                return False
+            self.create_collection(HEADS, {}, {})
+            self.upsert(HEADS, [Point(_head_id(key), {}, {"key": key, "value": value})])
+            self.flush(HEADS)
+            return True
 
     def flush(self, name: str) -> None:
         """See `VectorStore`. Takes about 0.1 s."""
@@ -217,17 +206,6 @@ class EdgeStore:
             while self._shards:
                 self._shards.popitem()[1].close()
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _engine(self, doing: str) -> Iterator[None]:
@@ -290,3 +268,7 @@ class EdgeStore:
             if any(member is flag for member in (value if isinstance(value, list) else [value])):
                 matching.add(record.id)
         return edge.HasIdCondition(matching)
+
+
+def _head_id(key: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, key))

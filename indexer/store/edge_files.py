@@ -1,4 +1,4 @@
-"""The files of an embedded store: who holds the folder, and how collections come and go in it.
+"""Files of an embedded store: who holds the folder, and how collections come and go in it.
 
 A store folder holds `.lock` and one sub-folder per collection: the engine's shard beside
 `collection.json`, which records what the engine cannot tell. A collection is made in a
@@ -148,6 +148,16 @@ def create_indexes(shard: edge.EdgeShard, indexes: Mapping[str, PayloadIndex]) -
         shard.update(edge.UpdateOperation.create_field_index(field_path(field), INDEXES[kind]))
 
 
+def copy_store(source: Path, target: Path) -> Path:
+    """Copy the folder of a store; ``target`` must not exist.
+
+    Of a store that another process writes to, the copy holds what was committed before or some of
+    what is being written, which readers of a revision do not see.
+    """
+    copy = _copy_without_holes if hasattr(os, "SEEK_DATA") else shutil.copyfile
+    return shutil.copytree(source, target, copy_function=copy)
+
+
 def _is_ours(entry: Path) -> bool:
     if entry.name.startswith("."):
         return entry.name in (LOCK, ".DS_Store") or entry.name.startswith((CREATING, DELETING))
@@ -189,16 +199,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def copy_store(source: Path, target: Path) -> Path:
-    """Copy the folder of a store; ``target`` must not exist.
-
-    Of a store that another process writes to, the copy holds what was committed before or some of
-    what is being written, which readers of a revision do not see.
-    """
-    copy = _copy_without_holes if hasattr(os, "SEEK_DATA") else shutil.copyfile
-    return shutil.copytree(source, target, copy_function=copy)
 
 
 def _copy_without_holes(source: str, target: str) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any
 
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from indexer.store.base import (
     PLAIN_COLLECTIONS,
-    Hit,
     PayloadIndex,
     Point,
     ServerCollections,
@@ -23,34 +20,34 @@ from indexer.store.base import (
     VectorParams,
     Where,
 )
-from indexer.store.server_models import DISTANCES, filter_of, search_params, vectors_config
+from indexer.store.checked import CheckedStore, Selection
+from indexer.store.server_connection import MEMORY, connect, explain
+from indexer.store.server_models import (
+    DISTANCES,
+    create_alias,
+    filter_of,
+    rename_alias,
+    search_params,
+    vectors_config,
+)
 from indexer.store.validation import (
-    as_point,
     check_collection_name,
-    check_id,
     check_same_vectors,
-    check_vector,
-    checked_chunks,
     field_path,
-    missing_collection,
     plain_field,
-    plain_payload,
-    vector_selection,
 )
 
-MEMORY = ":memory:"
+HEAD = "--head"
+"""End of the name of the collection whose alias is the head of a key."""
 OLDEST_SERVER = (1, 17, 1)  # 1.17.0 can lose its write-ahead log
-TIMEOUT_S = 60
 GRPC_CHUNK_BYTES = 16 << 20  # raw floats a request
 REST_CHUNK_BYTES = 4 << 20  # JSON takes five times that, and the server refuses 32 MiB
-CHUNK_POINTS = 1000
 INDEX_KINDS: tuple[PayloadIndex, ...] = ("keyword", "integer", "float", "bool", "datetime")
 INDEX_NAMES = {models.PayloadSchemaType(kind): kind for kind in INDEX_KINDS}
 DISTANCE_NAMES = {distance: name for name, distance in DISTANCES.items()}
-HTTP_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 
 
-class ServerStore:
+class ServerStore(CheckedStore):
     """`VectorStore` on a Qdrant server, for any number of processes.
 
     gRPC is expected on the port after the one of the URL (6333 and 6334 by default). Writes
@@ -68,9 +65,9 @@ class ServerStore:
         self.location = url
         self._made = collections
         self._memory = url == MEMORY
-        self._chunk_bytes = GRPC_CHUNK_BYTES if prefer_grpc else REST_CHUNK_BYTES
+        self.chunk_bytes = GRPC_CHUNK_BYTES if prefer_grpc else REST_CHUNK_BYTES
         with self._calls():
-            self._client = _connect(url, api_key, prefer_grpc)
+            self._client = connect(url, api_key, prefer_grpc)
         try:
             with self._calls():
                 self._check_version()
@@ -137,89 +134,50 @@ class ServerStore:
         kinds = ((plain_field(path), info.data_type) for path, info in schema.items())
         return {field: INDEX_NAMES[kind] for field, kind in kinds if kind in INDEX_NAMES}
 
-    def upsert(self, name: str, points: Iterable[Point]) -> None:
-        """See `VectorStore`."""
-        known = self.vector_params(name)
-        for chunk in checked_chunks(
-            name, points, known, max_bytes=self._chunk_bytes, max_points=CHUNK_POINTS
-        ):
-            drafts = [
-                models.PointStruct(
-                    id=point.id,
-                    vector={key: row.tolist() for key, row in point.vectors.items()},
-                    payload=dict(point.payload),
-                )
-                for point in chunk
-            ]
-            with self._calls():
-                self._client.upsert(name, drafts, wait=True)
+    def _write(self, name: str, points: Sequence[Point]) -> None:
+        drafts = [
+            models.PointStruct(
+                id=point.id,
+                vector={key: row.tolist() for key, row in point.vectors.items()},
+                payload=dict(point.payload),
+            )
+            for point in points
+        ]
+        with self._calls():
+            self._client.upsert(name, drafts, wait=True)
 
-    def delete(self, name: str, where: Where) -> None:
-        """See `VectorStore`."""
+    def _erase(self, name: str, where: Where) -> None:
         condition = filter_of(where)
-        if condition is None:
-            raise StoreError("delete needs a condition; delete_collection removes everything")
+        assert condition is not None
         with self._calls():
             self._client.delete(name, models.FilterSelector(filter=condition), wait=True)
 
-    def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, object]) -> None:
-        """See `VectorStore`."""
-        points, plain = [check_id(point_id) for point_id in ids], plain_payload(payload)
-        if not (points and plain):
-            return
+    def _merge(self, name: str, ids: list[str], payload: dict[str, object]) -> None:
         with self._calls():
-            self._client.set_payload(name, plain, points=list(points), wait=True)
+            self._client.set_payload(name, payload, points=list(ids), wait=True)
 
-    def retrieve(
-        self, name: str, ids: Sequence[str], *, with_vectors: bool | Sequence[str] = False
-    ) -> list[Point]:
-        """See `VectorStore`."""
-        wanted = [check_id(point_id) for point_id in ids]
+    def _fetch(self, name: str, ids: list[str], vectors: Selection) -> Sequence[Any]:
         with self._calls():
-            records = self._client.retrieve(
-                name, list(wanted), with_payload=True, with_vectors=vector_selection(with_vectors)
+            return self._client.retrieve(name, list(ids), with_payload=True, with_vectors=vectors)
+
+    def _page(
+        self, name: str, where: Where | None, vectors: Selection, size: int, start: Any
+    ) -> tuple[Sequence[Any], Any]:
+        with self._calls():
+            return self._client.scroll(
+                name,
+                scroll_filter=filter_of(where),
+                limit=size,
+                offset=start,
+                with_payload=True,
+                with_vectors=vectors,
             )
-        found = {point.id: point for point in map(as_point, records)}
-        return [found[point_id] for point_id in wanted if point_id in found]
 
-    def scroll(
-        self,
-        name: str,
-        where: Where | None = None,
-        *,
-        with_vectors: bool | Sequence[str] = False,
-        batch: int = 1000,
-    ) -> Iterator[Point]:
-        """See `VectorStore`."""
-        condition, offset = filter_of(where), None
-        while True:
-            with self._calls():
-                records, offset = self._client.scroll(
-                    name,
-                    scroll_filter=condition,
-                    limit=batch,
-                    offset=offset,
-                    with_payload=True,
-                    with_vectors=vector_selection(with_vectors),
-                )
-            yield from map(as_point, records)
-            if offset is None:
-                return
-
-    def query(
-        self,
-        name: str,
-        vector: Vector,
-        *,
-        using: str,
-        top: int,
-        where: Where | None = None,
-        exact: bool = True,
-    ) -> list[Hit]:
-        """See `VectorStore`."""
-        row = check_vector(name, using, vector, self.vector_params(name))
+    def _nearest(
+        self, name: str, row: Vector, using: str, top: int, where: Where | None, exact: bool
+    ) -> Sequence[Any]:
         with self._calls():
-            found = self._client.query_points(
+            return self._client.query_points(
                 name,
                 query=row.tolist(),
                 using=using,
@@ -228,12 +186,69 @@ class ServerStore:
                 search_params=None if self._memory else search_params(exact),
                 with_payload=True,
             ).points
-        return [Hit(str(hit.id), hit.score, hit.payload or {}) for hit in found]
 
     def count(self, name: str, where: Where | None = None) -> int:
         """See `VectorStore`."""
         with self._calls():
             return self._client.count(name, count_filter=filter_of(where), exact=True).count
+
+    def head(self, key: str) -> str | None:
+        """See `VectorStore`."""
+        return self.heads().get(key)
+
+    def heads(self) -> Mapping[str, str]:
+        """See `VectorStore`. An alias of the empty collection KEY--head carries the value."""
+        with self._calls():
+            aliases = self._client.get_aliases().aliases
+        return {
+            found.collection_name.removesuffix(HEAD): found.alias_name.removeprefix(
+                f"{found.collection_name}--"
+            )
+            for found in aliases
+            if found.collection_name.endswith(HEAD)
+        }
+
+    def _move_head(self, key: str, expected: str | None, value: str) -> bool:
+        # the cluster's consensus decides who is first to rename the alias
+        head = f"{key}{HEAD}"
+        new = f"{head}--{value}"
+        if expected is None and not self._first_head(key):
+            return False
+        try:
+            with self._calls():
+                self._client.update_collection_aliases(
+                    [
+                        create_alias(head, new)
+                        if expected is None
+                        else rename_alias(f"{head}--{expected}", new)
+                    ]
+                )
+        except StoreError:
+            # the answer may be lost though the step was taken
+            now = self.head(key)
+            if now == expected:
+                raise
+            return now == value
+        return True
+
+    def _first_head(self, key: str) -> bool:
+        """Whether this writer is the one that may set the head for the first time.
+
+        Aliases are overwritten without a word, a collection can be made only once.
+        """
+        try:
+            with self._calls():
+                self._client.create_collection(f"{key}{HEAD}", vectors_config={})
+        except StoreError as error:
+            if "already exists" not in str(error):
+                raise
+            if self.head(key) is None:
+                raise StoreError(
+                    f"the first step of {key} in {self.location} is under way or was cut off: if "
+                    f"no other process takes it, delete the collection {key}{HEAD} and run again"
+                ) from error
+            return False
+        return True
 
     def flush(self, name: str) -> None:
         """See `VectorStore`."""
@@ -249,17 +264,6 @@ class ServerStore:
         with self._calls():
             self._client.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @contextmanager
     def _calls(self) -> Iterator[None]:
         """Turn everything the client raises into StoreError, here and nowhere else."""
@@ -273,7 +277,7 @@ class ServerStore:
         except StoreError:
             raise
         except Exception as error:
-            raise _explain(error, self.location) from error
+            raise explain(error, self.location) from error
 
     def _check_version(self) -> None:
         version = self._client.info().version
@@ -284,44 +288,3 @@ class ServerStore:
                 f"Qdrant server {self.location} is version {version or 'unknown'}, expected "
                 f"{oldest} or newer: update the server"
             )
-
-
-def _connect(url: str, api_key: str | None, prefer_grpc: bool) -> QdrantClient:
-    if url == MEMORY:
-        return QdrantClient(MEMORY)
-    port = urlsplit(url).port or 6333
-    with warnings.catch_warnings():  # a key over http is the caller's choice, on a private network
-        warnings.simplefilter("ignore")
-        return QdrantClient(
-            url=url,
-            port=port,
-            grpc_port=port + 1,
-            api_key=api_key,
-            prefer_grpc=prefer_grpc,
-            timeout=TIMEOUT_S,
-            check_compatibility=False,
-        )
-
-
-def _explain(error: Exception, location: str) -> StoreError:
-    """Say in one line what happened and what to do, whichever way the client was told."""
-    code = getattr(error, "code", None)  # gRPC errors have code() and details()
-    status = code().name if callable(code) else ""
-    status = HTTP_STATUS.get(getattr(error, "status_code", 0), status)
-    if type(error).__name__ == "ResponseHandlingException":
-        status = "UNAVAILABLE"
-    details = getattr(error, "details", None)
-    text = " ".join(str(details() if callable(details) else error).split())
-    missing = re.search(r"[Cc]ollection `?([^\s`]+)`? (?:doesn't exist|not found)", text)
-    if missing:
-        return missing_collection(missing[1], location)
-    if isinstance(error, KeyError):
-        return StoreError(f"store {location}: no point with id {error}")
-    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return StoreError(f"Qdrant server {location} refuses the API key: set the right one")
-    if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-        return StoreError(
-            f"no answer from Qdrant server {location} ({text[:200]}): check that it runs there, "
-            "and that gRPC is open on the next port or switched off"
-        )
-    return StoreError(f"store {location}: {text[:300] or type(error).__name__}")

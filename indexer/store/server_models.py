@@ -20,7 +20,7 @@ DISTANCES: dict[Distance, models.Distance] = {
 def vectors_config(
     vectors: Mapping[str, VectorParams], quantization: Quantization | None
 ) -> dict[str, models.VectorParams]:
-    """Vectors of a collection; those with a graph are quantised and kept on disk, if any are."""
+    """Vectors of a collection; if any are quantised and on disk, those with a graph are."""
     int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
     quantised = models.ScalarQuantization(scalar=int8)
     return {
@@ -36,13 +36,25 @@ def vectors_config(
 
 
 def search_params(exact: bool) -> models.SearchParams:
-    """An exact search reads the full vectors by itself."""
+    """Search parameters; an exact search reads the full vectors by itself."""
     rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
     return models.SearchParams(exact=exact, quantization=None if exact else rescored)
 
 
+def create_alias(collection: str, alias: str) -> models.CreateAliasOperation:
+    """An alias of a collection, which replaces one of that name."""
+    made = models.CreateAlias(collection_name=collection, alias_name=alias)
+    return models.CreateAliasOperation(create_alias=made)
+
+
+def rename_alias(old: str, new: str) -> models.RenameAliasOperation:
+    """Another name for an alias; refused when ``old`` is gone."""
+    renamed = models.RenameAlias(old_alias_name=old, new_alias_name=new)
+    return models.RenameAliasOperation(rename_alias=renamed)
+
+
 def filter_of(where: Where | None) -> models.Filter | None:
-    """A condition of ours; None for none."""
+    """Filter of a server for the conditions of a store; None for none."""
     if not where:
         return None
     must, must_not = where_clauses(where)

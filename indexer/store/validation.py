@@ -41,6 +41,11 @@ def check_collection_name(name: str) -> str:
     return name
 
 
+def check_head(key: str, value: str) -> None:
+    """Raise StoreError unless a head may be called `key` and name `value`."""
+    check_collection_name(f"{key}--head--{value}")
+
+
 def check_same_vectors(
     name: str, existing: Mapping[str, VectorParams], asked: Mapping[str, VectorParams]
 ) -> None:

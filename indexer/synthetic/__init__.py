@@ -1,0 +1,1 @@
+"""Synthetic products and defects, for the demo, the tests and estimates."""

@@ -1,4 +1,4 @@
-"""Made-up products as an MVTec folder of images, for the demo, the tests, and thresholds."""
+"""Synthetic products as an MVTec folder of images, for the demo, the tests, and thresholds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_dataset(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """Write an MVTec folder ``folder/category`` of PNG images and return its path.
+    """Write an MVTec folder ``folder/category`` of synthetic PNG images and return its path.
 
     Each image depends on seed, size and its own name alone, so a larger data set begins with
     the same images, and an interrupted run is simply run again.
@@ -50,7 +50,7 @@ def write_dataset(
     for index in range(test_defective):
         defect_type = types[index % len(types)]
         names.append((f"test/{defect_type}/{index // len(types):03d}.png", defect_type))
-    _refuse_strangers(root, {root / name for name, _ in names})
+    _refuse_other_images(root, {root / name for name, _ in names})
 
     for name, defect_type in names:
         rng = np.random.default_rng([seed, zlib.crc32(f"{category}/{name}".encode())])
@@ -63,12 +63,12 @@ def write_dataset(
     return root
 
 
-def _refuse_strangers(root: Path, names: set[Path]) -> None:
-    """DatasetError if images lie below ``root`` that are not about to be written again."""
-    strangers = [path for path in root.glob("t*/*/*.png") if path not in names]
-    if strangers:
+def _refuse_other_images(root: Path, names: set[Path]) -> None:
+    """Raise DatasetError if images lie below ``root`` that are not about to be written again."""
+    others = [path for path in root.glob("t*/*/*.png") if path not in names]
+    if others:
         raise DatasetError(
-            f"{root} already holds other images, such as {min(strangers)}; "
+            f"{root} already holds other images, such as {min(others)}; "
             "delete that folder or give another one"
         )
 

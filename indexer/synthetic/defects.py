@@ -1,4 +1,4 @@
-"""Made-up defects: how one changes the image of a normal product, and where.
+"""Synthetic defects: how one changes the image of a normal product, and where.
 
 Lengths are given for an image of 256 pixels a side, as in `textures`.
 """
@@ -31,7 +31,7 @@ _VISIBLE = 6  # grey levels in any channel from which a pixel counts as changed
 
 
 def defect_types(category: str) -> tuple[str, ...]:
-    """Name the defects that occur on a category; DatasetError if there is no such category."""
+    """Defect types that occur on a category; DatasetError if there is no such category."""
     check_category(category)
     return tuple(_DEFECTS[category])
 

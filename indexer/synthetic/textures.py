@@ -1,4 +1,4 @@
-"""Made-up materials: what a normal product looks like.
+"""Synthetic materials: what a normal product looks like.
 
 Every length below is given for an image of 256 pixels a side and grows with the image, so a
 category looks the same at any size. Colours are float32 (S, S, 3) in grey levels 0..255 until
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, special
 
+from backbones.geometry import Size
 from indexer.data.image_records import DatasetError
 
 Float32 = NDArray[np.float32]
@@ -40,7 +41,7 @@ def render_normal(category: str, rng: np.random.Generator, size: int = 256) -> U
 
 
 def check_category(category: str) -> None:
-    """DatasetError with the known names if there is no such category."""
+    """Raise DatasetError with the known names if there is no such category."""
     if category not in CATEGORIES:
         raise DatasetError(f"unknown category '{category}'. Known: {', '.join(CATEGORIES)}")
 
@@ -125,17 +126,21 @@ _MATERIALS: dict[str, Callable[[np.random.Generator, int], Float32]] = {
 # What they are drawn with; the defects too
 
 
-def noise(rng: np.random.Generator, size: int, spread: float) -> Float32:
-    """Smooth Gaussian noise (S, S), mean 0, deviation 1; features of about ``spread`` pixels."""
-    values = blur(rng.standard_normal((size, size), np.float32), spread * size / 256)
+def noise(rng: np.random.Generator, size: int | Size, spread: float) -> Float32:
+    """Smooth Gaussian noise (S, S) or (H, W) of mean 0 and deviation 1.
+
+    Its features have about ``spread`` pixels where the shorter side has 256.
+    """
+    shape = (size, size) if isinstance(size, int) else size
+    values = blur(rng.standard_normal(shape, np.float32), spread * min(shape) / 256)
     return np.asarray((values - values.mean()) / values.std(), np.float32)
 
 
 def blur(values: NDArray[np.floating], sigma: float) -> Float32:
-    """Gaussian blur of (S, S) by FFT: as fast for wide blurs as for narrow ones; wraps round."""
+    """Gaussian blur of (H, W) by FFT: as fast for wide blurs as for narrow ones; wraps round."""
     rows, columns = (
         np.exp(-2 * (np.pi * sigma * frequencies) ** 2).astype(np.float32)
-        for frequencies in (fft.fftfreq(len(values)), fft.rfftfreq(len(values)))
+        for frequencies in (fft.fftfreq(values.shape[0]), fft.rfftfreq(values.shape[1]))
     )
     spectrum = fft.rfft2(np.asarray(values, np.float32)) * (rows[:, None] * columns)
     return np.asarray(fft.irfft2(spectrum, values.shape), np.float32)

@@ -1,0 +1,1 @@
+"""Changes a learnt category: images join, leave and are named; levels; rollback."""

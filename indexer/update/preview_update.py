@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
 from backbones.weights import sha256_of
-from indexer.bank.extension import Growth
-from indexer.catalog.cached_arrays import Kind, read_kept
-from indexer.catalog.schema import CatalogEntry, MemoryBank
-from indexer.learn.calibrator import Calibrator
+from indexer.bank.layout import layout_of
+from indexer.calibration.base import Calibration
+from indexer.calibration.methods import from_payload, read_calibration, settings_of
+from indexer.catalog.cached_arrays import Kind, read_cached
+from indexer.catalog.category import Category
+from indexer.catalog.collections import read_images
+from indexer.catalog.entry import MemoryBank
 from indexer.learn.recalibrate import (
     MEASURED,
-    calibration_of,
-    distances_to_others,
+    calibration_payload,
     lowered_distances,
 )
-from indexer.learn.split import roles_of_joining
-from indexer.store.base import VectorStore
-from indexer.update.joining_patches import calibrates
+from indexer.scoring.open_scorer import open_scorer
 
 Float32 = NDArray[np.float32]
 
@@ -36,59 +35,56 @@ class Preview:
         roles: what each would become, ``bank`` or ``calibration``; of a leave-one-out category,
             where ``bank`` is both.
         vectors: (P, D) float32, their patches that would join the memory bank.
-        calibration: payload of the calibration after it.
+        calibration: after it.
     """
 
     roles: tuple[str, ...]
     vectors: Float32
-    calibration: dict[str, Any]
+    calibration: Calibration
 
 
 def preview_additions(
-    images: Sequence[ImageFeatures],
-    *,
-    store: VectorStore,
-    entry: CatalogEntry,
-    bank: MemoryBank,
-    calibrator: Calibrator,
+    images: Sequence[ImageFeatures], *, category: Category, bank: MemoryBank
 ) -> Preview:
     """What adding ``images`` as normal would change.
 
     Args:
-        entry: of a category that keeps patches.
-        bank: of the entry.
-        calibrator: the one that calibrates the category.
+        category: one that keeps patches.
+        bank: of the category.
     """
-    growth = Growth(entry, bank)
+    layout = layout_of(category.entry)
+    extension = layout.extension(category.entry, bank)
     hashes = [sha256_of(image.path) for image in images]
-    by_content = roles_of_joining(entry, hashes)
+    by_content = layout.roles_of_additions(category.entry, {key: key for key in hashes})
     roles = [by_content[sha256] for sha256 in hashes]
     calibrating: dict[str, Float32] = {}
     for number, (image, role) in enumerate(zip(images, roles, strict=True)):
         key = f"new {number}"
         if role == "bank":
-            growth.take(key, image.patches)
-        if calibrates(entry, role):
+            extension.take(key, image.patches)
+        if role == layout.calibrating:
             calibrating[key] = image.patches
+    groups = {f"new {number}": sha256 for number, sha256 in enumerate(hashes)}
     distances, synthetic = (
-        _with_new(growth.new.vectors, kept, measured, store, entry, calibrator)
-        for kept, measured in MEASURED
+        _lowered(extension.new.vectors, cached, measured, category) for cached, measured in MEASURED
     )
-    distances |= distances_to_others(growth.bank, entry, calibrator, calibrating)
-    calibration = calibration_of(entry, calibrator, distances, synthetic)
-    return Preview(tuple(roles), growth.new.vectors, calibration)
+    if calibrating:
+        distances |= layout.distances(
+            extension.bank,
+            list(calibrating),
+            lambda: groups | {key: im.group for key, im in read_images(category).items()},
+            lambda keys: ((key, calibrating[key]) for key in keys),
+        )
+    settings = settings_of(read_calibration(category.entry))
+    payload = calibration_payload(open_scorer(category), settings, distances, synthetic)
+    return Preview(tuple(roles), extension.new.vectors, from_payload(payload))
 
 
-def _with_new(
-    vectors: Float32,
-    kept: Kind,
-    measured: Kind,
-    store: VectorStore,
-    entry: CatalogEntry,
-    calibrator: Calibrator,
+def _lowered(
+    vectors: Float32, cached: Kind, measured: Kind, category: Category
 ) -> dict[str, Float32]:
-    """The distances kept, by image id, lowered by the patches ``vectors`` (P, D)."""
-    found = dict(read_kept(store, entry, measured))
+    """The distances cached, by image id, lowered by the patches ``vectors`` (P, D)."""
+    found = dict(read_cached(category, measured))
     if len(vectors):
-        found |= lowered_distances(store, entry, kept, measured, vectors, calibrator)
+        found |= lowered_distances(category, cached, measured, vectors)
     return found

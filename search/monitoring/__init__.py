@@ -1,0 +1,1 @@
+"""Watches a category: drift, audit, and what a change would do."""

@@ -23,25 +23,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.errors import ImageError
-from backbones.image_quality import LOOKS, look_of
+from backbones.decode import QUALITY_STATISTICS
 from indexer.calibration.base import DEFAULT_REJECT, Calibration, images_needed
-from indexer.catalog.cached_arrays import read_kept
-from indexer.catalog.schema import (
-    CatalogEntry,
-    health_collection,
-    health_point_id,
-    patches_collection,
-)
-from indexer.store.base import Point, VectorStore
-from search.prediction import Prediction
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.cached_arrays import read_cached
+from indexer.catalog.category import Category
+from indexer.records.drift_window import line_number, read_window
 
-WINDOW = 5000
 RATE = 0.01
 """Probability at most of a false alarm in a window."""
 RECENT = 100
 _JUMP = 0.01
-_SIGNALS = ("scores", "scores that pass", *LOOKS)
+_SIGNALS = ("scores", "scores that pass", *QUALITY_STATISTICS)
 ALARM = len(_SIGNALS) / RATE
 """Capital at which a watched value alarms."""
 _WORDS = {
@@ -83,7 +76,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class DriftReport:
     """What the last images of a category say of its calibration.
 
     Attributes:
@@ -109,42 +102,12 @@ class Health:
         return any(signal.alarm for signal in self.signals)
 
 
-class Watch:
-    """Keeps a line about every scored image in the store, the last ``WINDOW`` of a category."""
-
-    def __init__(self, store: VectorStore, entry: CatalogEntry) -> None:
-        self._store, self._entry = store, entry
-        self._collection = health_collection(entry.category, entry.backbone)
-        store.create_collection(self._collection, {}, {"number": "integer"})
-        numbers = (_number(point.payload) for point in store.scroll(self._collection))
-        self._next = max(numbers, default=-1) + 1
-
-    def record(self, prediction: Prediction) -> None:
-        """Keep the p-value, the score and the look of an image just scored."""
-        try:
-            look = look_of(prediction.path, self._entry.spec).tolist()
-        except ImageError:  # gone since it was scored
-            look = [None, None]
-        payload = {
-            "number": self._next,
-            "revision": prediction.revision,
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "score": prediction.score,
-            "p_value": prediction.p_value,
-            "verdict": prediction.verdict,
-            **dict(zip(LOOKS, look, strict=True)),
-        }
-        slot = health_point_id(self._entry, self._next % WINDOW)
-        self._store.upsert(self._collection, [Point(slot, {}, payload)])
-        self._next += 1
-
-
-def check_health(store: VectorStore, entry: CatalogEntry) -> Health:
-    """Judge what ``Watch`` has kept of the entry's revision; without a line, all is quiet."""
-    lines = _read_window(store, entry)
-    calibration = Calibration.from_payload(entry.calibration)
+def check_drift(category: Category) -> DriftReport:
+    """What the images inspected at this revision say; without one, all is quiet."""
+    lines, entry = read_window(category), category.entry
+    calibration = read_calibration(entry)
     built = datetime.datetime.fromisoformat(entry.built_at)
-    return Health(
+    return DriftReport(
         category=entry.category,
         backbone=entry.backbone,
         revision=entry.revision,
@@ -153,51 +116,39 @@ def check_health(store: VectorStore, entry: CatalogEntry) -> Health:
         calibration_images=calibration.n,
         images_for_one_percent=images_needed(DEFAULT_REJECT),
         age_days=(datetime.datetime.now(datetime.UTC) - built).total_seconds() / 86400,
-        signals=judge(calibration, _read_looks(store, entry), lines),
+        signals=drift_signals(calibration, _read_quality(category), lines),
     )
 
 
-def health_traces(store: VectorStore, entry: CatalogEntry) -> list[Trace]:
-    """How the capital of each watched value went, image by image; those without a line are left."""
-    lines = _read_window(store, entry)
-    calibration = Calibration.from_payload(entry.calibration)
-    looks = _read_looks(store, entry)
+def drift_traces(category: Category) -> list[Trace]:
+    """How the capital of each watched value went, image by image; without a value there is none."""
+    lines = read_window(category)
+    calibration = read_calibration(category.entry)
+    quality = _read_quality(category)
     traces = []
     for name in _SIGNALS:
-        reference, _, values = _stream(name, calibration, looks, lines)
+        reference, _, values = _stream(name, calibration, quality, lines)
         if values:
             capital, _ = betting_capital(reference, values)
             traces.append(Trace(name, tuple(capital.tolist())))
     return traces
 
 
-def _read_window(store: VectorStore, entry: CatalogEntry) -> list[Mapping[str, Any]]:
-    """What `Watch` wrote of the entry's revision in the window of now, oldest first."""
-    collection = health_collection(entry.category, entry.backbone)
-    if collection not in store.collections():
-        return []
-    points = (point.payload for point in store.scroll(collection))
-    lines = sorted((p for p in points if p["revision"] == entry.revision), key=_number)
-    return [line for line in lines if _number(line) // WINDOW == _number(lines[-1]) // WINDOW]
+def _read_quality(category: Category) -> NDArray[np.float32]:
+    """(n, 2) quality statistics of the calibration images."""
+    return np.array([found for _, found in read_cached(category, "quality")]).reshape(-1, 2)
 
 
-def _read_looks(store: VectorStore, entry: CatalogEntry) -> NDArray[np.float32]:
-    """(n, 2) of the calibration images; n is 0 where none are kept, see `create_kept`."""
-    if patches_collection(entry.category, entry.backbone) not in store.collections():
-        return np.zeros((0, 2), np.float32)
-    return np.array([look for _, look in read_kept(store, entry, "looks")]).reshape(-1, 2)
-
-
-def judge(
-    calibration: Calibration, looks: NDArray[np.float32], lines: Sequence[Mapping[str, Any]]
+def drift_signals(
+    calibration: Calibration, quality: NDArray[np.float32], lines: Sequence[Mapping[str, Any]]
 ) -> tuple[Signal, ...]:
     """What the lines of one window say.
 
     Args:
-        looks: (n, 2) of the calibration images, may be empty.
-        lines: as `Watch` writes them, oldest first.
+        quality: (n, 2) of the calibration images, may be empty.
+        lines: as `DriftWindow` writes them, oldest first.
     """
-    return tuple(_signal(name, calibration, looks, lines) for name in _SIGNALS)
+    return tuple(_signal(name, calibration, quality, lines) for name in _SIGNALS)
 
 
 def betting_capital(
@@ -233,10 +184,10 @@ def betting_capital(
 def _signal(
     name: str,
     calibration: Calibration,
-    looks: NDArray[np.float32],
+    quality: NDArray[np.float32],
     lines: Sequence[Mapping[str, Any]],
 ) -> Signal:
-    reference, chosen, values = _stream(name, calibration, looks, lines)
+    reference, chosen, values = _stream(name, calibration, quality, lines)
     if not values:
         return Signal(name, False, 1.0, "", "", 0, 0.0)
     capital, lean = betting_capital(reference, values)
@@ -250,19 +201,19 @@ def _signal(
     first = int(alarmed[0])
     began = int(capital[: first + 1].argmin())
     direction = _WORDS[name][0 if lean[first] > 0 else 1]
-    since, after = str(chosen[began]["at"]), _number(chosen[first]) - _number(lines[0]) + 1
+    since, after = str(chosen[began]["at"]), line_number(chosen[first]) - line_number(lines[0]) + 1
     return Signal(name, True, float(capital.max()), direction, since, after, shift)
 
 
 def _stream(
     name: str,
     calibration: Calibration,
-    looks: NDArray[np.float32],
+    quality: NDArray[np.float32],
     lines: Sequence[Mapping[str, Any]],
 ) -> tuple[list[float], list[Mapping[str, Any]], list[float]]:
     """Calibration values of a signal, the lines that have one, and theirs."""
-    if name in LOOKS:
-        reference = looks[:, LOOKS.index(name)].tolist()
+    if name in QUALITY_STATISTICS:
+        reference = quality[:, QUALITY_STATISTICS.index(name)].tolist()
         chosen = [line for line in lines if line[name] is not None] if reference else []
         return reference, chosen, [float(line[name]) for line in chosen]
     passing = name == "scores that pass"
@@ -270,7 +221,3 @@ def _stream(
     reference = [s for s in calibration.scores if not passing or s < calibration.threshold]
     chosen = [line for line in lines if not passing or line["verdict"] != "reject"]
     return reference, chosen, [float(np.float32(line["score"])) for line in chosen]
-
-
-def _number(payload: Mapping[str, Any]) -> int:
-    return int(payload["number"])

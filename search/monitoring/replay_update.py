@@ -10,12 +10,11 @@ import numpy as np
 
 from backbones.errors import ImageError
 from backbones.pipeline import ImageFeatures, Skipped
-from indexer.calibration.base import Calibration, Verdict
+from indexer.calibration.base import Verdict
+from indexer.catalog.collections import check_keeps_patches
 from indexer.knn.exact_index import ExactIndex
-from indexer.scoring.distances import image_score, patch_distances
-from indexer.update.insertion import check_patches
+from indexer.scoring.open_scorer import open_scorer
 from indexer.update.preview_update import preview_additions
-from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 
 
@@ -35,7 +34,7 @@ class Replay:
     """What letting images join as normal would change.
 
     Attributes:
-        roles: what each would become, see `indexer.update.preview_update.Preview`.
+        roles: what each would become, see `Preview`.
         patches: that would join the memory bank.
         threshold, threshold_after: reject thresholds.
         images: those that would join first, then the others asked for; without the unreadable.
@@ -65,28 +64,22 @@ def replay_additions(
         CategoryError: the category is of an image-level backbone.
     """
     inspector.refresh()
-    check_patches(inspector.entry, "a replay")
+    check_keeps_patches(inspector.category, "a replay")
     joining, unreadable = _readable(inspector, images)
     if not joining:
         raise ImageError(f"{unreadable[0].path}: {unreadable[0].reason}")
     beside, also_unreadable = _readable(inspector, others)
-    entry, bank = inspector.entry, inspector.bank
-    preview = preview_additions(
-        joining,
-        store=inspector.store,
-        entry=entry,
-        bank=bank,
-        calibrator=ConformalCalibrator.of(entry),
-    )
-    before, after = inspector.calibration, Calibration.from_payload(preview.calibration)
+    preview = preview_additions(joining, category=inspector.category, bank=inspector.bank)
+    before, after = inspector.calibration, preview.calibration
     new = ExactIndex(preview.vectors) if len(preview.vectors) else None
+    aggregate = open_scorer(inspector.category).aggregate
     replayed: list[Replayed] = []
     for features in [*joining, *beside]:
-        distances = patch_distances(features.patches, inspector.index).distances
+        distances = inspector.index.search(features.patches).distances
         lowered = distances
         if new:
-            lowered = np.minimum(distances, patch_distances(features.patches, new).distances)
-        score, score_after = image_score(distances), image_score(lowered)
+            lowered = np.minimum(distances, new.search(features.patches).distances)
+        score, score_after = aggregate(distances), aggregate(lowered)
         replayed.append(
             Replayed(
                 features.path,

@@ -1,0 +1,1 @@
+"""Asks the image library: neighbours, regions, defect types, groups, outliers."""

@@ -1,35 +1,22 @@
-"""What the library holds that nobody has named yet: groups of defects, unusual normal images."""
+"""Groups of the defective images that nobody has named yet."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from indexer.catalog.schema import (
-    WHOLE,
-    CatalogEntry,
-    LibraryImage,
-    images_collection,
-    library_image,
-    visible,
-)
+from indexer.catalog.category import Category
+from indexer.catalog.collections import read_defect_embeddings
 from indexer.knn.brute_force import nearest_of
-from indexer.store.base import VectorStore, read_matrix
-from search.retrieval.neighbors import read_defects
 
 Float32 = NDArray[np.float32]
 
-NEIGHBORS = 5
-_AT_A_TIME = 256
-"""Images whose likeness to all others is held at once: 100 MB with 100,000."""
 CLEAR = 0.5
 """Mean silhouette from which groups are held to be found and not made (Kaufman and Rousseeuw 1990).
 """
@@ -37,8 +24,6 @@ MOST_CLUSTERS = 15
 """Groups at most among which the silhouette chooses."""
 MOST_GROUPED = 2000
 """Defects that are grouped by their distances to each other, whose number grows with the square."""
-MOST_MAPPED = 5000
-"""Points of a plane that a browser still moves smoothly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +35,15 @@ class Cluster:
     medoid_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outlier:
-    """A normal image and its mean cosine distance to the `NEIGHBORS` nearest other normal ones."""
-
-    image_id: str
-    path: str
-    split: str
-    distance: float
-
-
-def cluster_defects(store: VectorStore, entry: CatalogEntry) -> list[Cluster]:
+def cluster_defects(category: Category) -> list[Cluster]:
     """Candidate types of the defective images that have no type, largest first.
 
     Empty with fewer than two such images.
 
     Raises:
-        CategoryError: the library does not keep what deviates.
+        CategoryError: the category is of an image-level backbone.
     """
-    vectors, images = read_defects(store, entry, {"defect_type": ""})
+    vectors, images = read_defect_embeddings(category, {"defect_type": ""})
     if len(images) < 2:
         return []
     groups = group_alike(vectors)
@@ -121,54 +96,3 @@ def _clear_groups(vectors: Float32, memory: str) -> NDArray[np.int64] | None:
 def _ward(vectors: Float32, count: int, memory: str) -> NDArray[np.int64]:
     method = AgglomerativeClustering(count, linkage="ward", memory=memory, compute_full_tree=True)
     return np.asarray(method.fit_predict(vectors), np.int64)
-
-
-def image_plane(
-    store: VectorStore, entry: CatalogEntry, method: Literal["PCA", "UMAP"] = "PCA"
-) -> tuple[list[LibraryImage], Float32]:
-    """The library's images and (N, 2) places on a plane where those alike lie near; N >= 3.
-
-    The first `MOST_MAPPED` images; of fewer than three, none.
-
-    Args:
-        method: ``UMAP`` (McInnes et al. 2018) takes the package umap-learn.
-    """
-    _, vectors, payloads = read_matrix(
-        store, images_collection(entry.category, entry.backbone), WHOLE, where=visible(entry)
-    )
-    images = [library_image(payload) for payload in payloads][:MOST_MAPPED]
-    if len(images) < 3:
-        return [], np.zeros((0, 2), np.float32)
-    if method == "UMAP":
-        from umap import UMAP
-
-        found = UMAP(random_state=0, metric="cosine").fit_transform(vectors[:MOST_MAPPED])
-    else:
-        found = PCA(2, random_state=0).fit_transform(vectors[:MOST_MAPPED])
-    return images, np.asarray(found, np.float32)
-
-
-def unusual_images(store: VectorStore, entry: CatalogEntry) -> list[Outlier]:
-    """The normal library images, those least like the others first."""
-    _, vectors, payloads = read_matrix(
-        store,
-        images_collection(entry.category, entry.backbone),
-        WHOLE,
-        where={**visible(entry), "label": "normal"},
-    )
-    images = [library_image(payload) for payload in payloads]
-    if len(images) < 2:
-        return []
-    near = min(NEIGHBORS, len(images) - 1)
-    found = []
-    for start in range(0, len(images), _AT_A_TIME):
-        likeness = vectors[start : start + _AT_A_TIME] @ vectors.T
-        rows = np.arange(len(likeness))
-        likeness[rows, start + rows] = -np.inf  # to itself
-        nearest = -np.partition(-likeness, near - 1, axis=1)[:, :near]
-        distances = (1 - nearest).mean(axis=1).tolist()
-        found += [
-            Outlier(image.image_id, image.path, image.split, distance)
-            for image, distance in zip(images[start:], distances, strict=False)
-        ]
-    return sorted(found, key=lambda o: (-o.distance, o.image_id))

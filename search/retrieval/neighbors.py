@@ -12,21 +12,14 @@ from numpy.typing import NDArray
 
 from backbones.geometry import Box
 from indexer.calibration.base import Calibration, Verdict
-from indexer.catalog.collections import check_defects_kept, similar_images
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.category import Category, library_image
+from indexer.catalog.collections import similar_images
 from indexer.catalog.commits import read_catalog
-from indexer.catalog.schema import (
-    DEFECT,
-    USER,
-    WHOLE,
-    CatalogEntry,
-    LibraryImage,
-    images_collection,
-    library_image,
-    visible,
-)
-from indexer.scoring.whitening import has_whitening, read_whitening
-from indexer.store.base import Not, Range, VectorStore, Where, read_matrix
-from search.retrieval.type_proposal import TypeProposer
+from indexer.catalog.entry import LibraryImage
+from indexer.catalog.schema import DEFECT, USER, WHOLE
+from indexer.scoring.whitening import read_whitening
+from indexer.store.base import Not, Range, Where
 
 Float32 = NDArray[np.float32]
 By = Literal["whole", "defect", "region"]
@@ -86,8 +79,7 @@ def conditions(
 
 
 def neighbors(
-    store: VectorStore,
-    entry: CatalogEntry,
+    category: Category,
     embedding: Float32,
     *,
     by: Literal["whole", "defect"],
@@ -100,42 +92,40 @@ def neighbors(
     """The library images nearest to ``embedding`` (D,), nearest first.
 
     Args:
-        embedding: of the whole, or what deviates, not whitened: each category has its whitening.
+        embedding: of the whole, or of the defect, not whitened: each category has its whitening.
         where: conditions on them, see `conditions`.
-        score: of the query; those that deviate as it does come first, see `deviating_alike`, and
+        score: of the query; those that score as it does come first, see `scored_alike`, and
             only if they are fewer than ``top`` the others. None compares embeddings alone.
         across_categories: also search the categories learnt with the same network.
         exact: do not let a graph find them, see `similar_images`.
-
-    Raises:
-        CategoryError: by defect, and a library keeps nothing to compare.
     """
-    entries = [entry]
-    if across_categories:
-        entries = [e for e in read_catalog(store) if e.fingerprint == entry.fingerprint]
-    asked = Calibration.from_payload(entry.calibration)
+    asked = read_calibration(category.entry)
     found: list[tuple[bool, Neighbor]] = []
-    for each in entries:
-        if by == "defect":
-            check_defects_kept(store, each)
-        asked_for = read_whitening(store, each).whiten(embedding) if by == "defect" else embedding
+    for each in _same_network(category) if across_categories else [category]:
+        asked_for = read_whitening(each).whiten(embedding) if by == "defect" else embedding
         search = functools.partial(
-            similar_images, store, each, asked_for, top=top, using=_VECTOR[by], exact=exact
+            similar_images, each, asked_for, top=top, using=_VECTOR[by], exact=exact
         )
-        calibration = Calibration.from_payload(each.calibration)
-        alike = [] if score is None else deviating_alike(score, asked, calibration)
+        calibration = read_calibration(each.entry)
+        alike = [] if score is None else scored_alike(score, asked, calibration)
         first = {hit.id: hit for like in alike for hit in search(where={**where, **like})}
         rest = search(where=where) if len(first) < top else []
         hits = [*first.values(), *(hit for hit in rest if hit.id not in first)]
         for hit in hits:
             image = library_image(hit.payload)
-            neighbor = neighbor_of(each.category, image, 1.0 - hit.score, calibration)
+            neighbor = neighbor_of(each.name, image, 1.0 - hit.score, calibration)
             found.append((hit.id not in first, neighbor))
     found.sort(key=lambda n: (n[0], n[1].distance, n[1].category, n[1].image_id))
     return [neighbor for _, neighbor in found[:top]]
 
 
-def deviating_alike(score: float, asked: Calibration, calibration: Calibration) -> list[Where]:
+def _same_network(category: Category) -> list[Category]:
+    """The categories whose embeddings can be compared with this one's."""
+    fingerprint = category.entry.fingerprint
+    return [c for c in read_catalog(category.store) if c.entry.fingerprint == fingerprint]
+
+
+def scored_alike(score: float, asked: Calibration, calibration: Calibration) -> list[Where]:
     """Which library images deviate from normal as a query does: those that meet any of these.
 
     A small defect hardly changes the embedding of the whole image: by that alone a normal image
@@ -155,35 +145,6 @@ def deviating_alike(score: float, asked: Calibration, calibration: Calibration) 
     if below < asked.n:
         bound = min(bound, calibration.scores[below * calibration.n // asked.n])
     return [{"split": ["bank", "calibration"]}, {"split": "test", "score": Range(lte=bound)}]
-
-
-def read_defects(
-    store: VectorStore, entry: CatalogEntry, where: Mapping[str, Any]
-) -> tuple[Float32, list[LibraryImage]]:
-    """What deviates (N, D) in the defective library images that match, and the images.
-
-    Raises:
-        CategoryError: the library keeps nothing of the kind.
-    """
-    check_defects_kept(store, entry)
-    _, vectors, payloads = read_matrix(
-        store,
-        images_collection(entry.category, entry.backbone),
-        DEFECT,
-        where={**visible(entry), "label": "defective", **where},
-    )
-    return vectors, [library_image(payload) for payload in payloads]
-
-
-def read_proposer(store: VectorStore, entry: CatalogEntry) -> TypeProposer | None:
-    """What the named defects of the library teach; None if it has fewer than two, or keeps none."""
-    library = images_collection(entry.category, entry.backbone)
-    if DEFECT not in store.vector_params(library) or not has_whitening(store, entry):
-        return None
-    vectors, images = read_defects(store, entry, {"defect_type": Not("")})
-    if len(images) < 2:
-        return None
-    return TypeProposer(vectors, images)
 
 
 def neighbor_of(

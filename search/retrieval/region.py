@@ -8,7 +8,7 @@ nor the order of the patches counts.
 Not every patch of the library is kept. Of a normal image those that the coreset chose for the
 memory bank, a tenth of all by default, and of the normal images that calibrate, are tests or in
 quarantine none: they are not found. Of a defective image those that deviate
-(`indexer.scoring.defect_embedding.deviating_cells`).
+(`indexer.scoring.defect_embedding.anomalous_cells`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from backbones.errors import ImageError
 from backbones.geometry import Box, Geometry
 from backbones.pipeline import ImageFeatures
-from indexer.calibration.base import Calibration
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
-from indexer.catalog.schema import CatalogEntry, MemoryBank
-from indexer.knn.exact_index import nearest_of_few
-from indexer.store.base import VectorStore, Where
+from indexer.catalog.entry import MemoryBank
+from indexer.knn.brute_force import nearest_of
+from indexer.store.base import Where
 from search.retrieval.neighbors import Neighbor, neighbor_of
 
 Float32 = NDArray[np.float32]
@@ -54,20 +55,19 @@ class PatchesByImage:
                 self._rows[str(image_id)] = patches, rows
 
     def match(self, region: Float32, image_ids: Iterable[str]) -> list[Match]:
-        """Those of the images that have patches beside ``region`` (Q, D), nearest first."""
+        """Matches of the images that have patches, beside ``region`` (Q, D), nearest first."""
         found = [self._match(region, key) for key in image_ids if key in self._rows]
         return sorted(found, key=lambda match: (match.distance, match.image_id))
 
     def _match(self, region: Float32, image_id: str) -> Match:
         patches, rows = self._rows[image_id]
-        nearest = nearest_of_few(region, patches.vectors[rows])
-        distance = float(nearest.distances.mean(dtype=np.float64))
-        return Match(image_id, distance, patches.cells[rows[nearest.indices]])
+        squared, nearest = nearest_of(region, patches.vectors[rows])
+        distance = float(np.sqrt(squared).mean(dtype=np.float64))
+        return Match(image_id, distance, patches.cells[rows[nearest]])
 
 
 def region_neighbors(
-    store: VectorStore,
-    entry: CatalogEntry,
+    category: Category,
     features: ImageFeatures,
     box: Box,
     patches: PatchesByImage,
@@ -79,7 +79,7 @@ def region_neighbors(
 
     Args:
         box: in pixels of the upright image; every cell that overlaps it counts.
-        patches: of the entry's revision.
+        patches: of the category's revision.
         where: conditions on the library images, see `conditions`.
 
     Raises:
@@ -92,15 +92,15 @@ def region_neighbors(
             f"{features.path}: expected a box x,y,width,height that overlaps its {features.width} "
             f"x {features.height} pixels, got {','.join(map(str, box.as_list()))}."
         )
-    cells = entry.spec.geometry(features.width, features.height).cells_in(box)
+    cells = category.spec.geometry(features.size).cells_in(box)
     region = features.patches[tuple(np.array(cells).T)]
-    images = read_images(store, entry, where)
-    calibration = Calibration.from_payload(entry.calibration)
+    images = read_images(category, where)
+    calibration = read_calibration(category.entry)
     found = []
     for match in patches.match(region, images)[:top]:
         image = images[match.image_id]
-        matched = _bounding_box(entry.spec.geometry(image.width, image.height), match.cells)
-        found.append(neighbor_of(entry.category, image, match.distance, calibration, matched))
+        matched = _bounding_box(category.spec.geometry((image.height, image.width)), match.cells)
+        found.append(neighbor_of(category.name, image, match.distance, calibration, matched))
     return found
 
 

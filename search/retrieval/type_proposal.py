@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalog.schema import LibraryImage
+from indexer.catalog.category import Category
+from indexer.catalog.collections import read_defect_embeddings
+from indexer.catalog.entry import LibraryImage
+from indexer.store.base import Not
 
 Float32 = NDArray[np.float32]
 
@@ -128,3 +131,11 @@ def _vote(similarity: Float32, types: NDArray[np.str_]) -> tuple[str, float]:
         votes[str(types[i])] = votes.get(str(types[i]), 0.0) + max(0.0, float(similarity[i]))
     kind = max(votes, key=votes.__getitem__)
     return kind, votes[kind] / len(nearest)
+
+
+def read_proposer(category: Category) -> TypeProposer | None:
+    """What the named defects of the library teach; None if there are fewer than two."""
+    if not category.keeps_patches:
+        return None
+    vectors, images = read_defect_embeddings(category, {"defect_type": Not("")})
+    return TypeProposer(vectors, images) if len(images) > 1 else None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backbones.base import BackboneSpec
+from backbones.errors import BackboneError
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
 
@@ -51,6 +52,14 @@ def random_network() -> MakeNetwork:
         return network
 
     return make
+
+
+def refusal(name: str, **options: Any) -> str:
+    """The one line with which `load_backbone` refuses."""
+    with pytest.raises(BackboneError) as caught:
+        load_backbone(name, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def _weight(name: str, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -35,12 +35,12 @@ class Run:
 def small(spec: BackboneSpec) -> BackboneSpec:
     """``spec`` with as few cells as its family takes: VGG16 cannot be had smaller."""
     side = {"patchcore": 64, "pdn": 64, "vit": 4 * spec.stride, "vgg": 224}[spec.family]
-    return replace(spec, input_size=side)
+    return replace(spec, input_size=(side, side))
 
 
 def in_torch(network: torch.nn.Module, spec: BackboneSpec) -> Features:
     with torch.inference_mode():
-        patches, images = Graph(network, spec)(torch.from_numpy(pictures(2, spec.side)))
+        patches, images = Graph(network, spec)(torch.from_numpy(pictures(2, spec.shape)))
     return Features(patches.contiguous().numpy(), images.numpy())
 
 
@@ -56,7 +56,7 @@ def run(
         network = random_network(spec)
         file = tmp_path_factory.mktemp(name) / "network.xml"
         export(network, spec, file, "weights")
-        exported = OpenVinoBackbone(spec, file, "f32", "weights").embed(pictures(2, spec.side))
+        exported = OpenVinoBackbone(spec, file, "f32", "weights").embed(pictures(2, spec.shape))
         for part in (file, file.with_suffix(".bin")):
             part.unlink()  # half a gigabyte, of VGG16
         return Run(in_torch(network, spec), exported)
@@ -106,7 +106,7 @@ def test_shape_of_the_features_is_the_one_the_spec_tells(
 ) -> None:
     spec = small(find_spec(name))
     features = run(name).torch
-    assert features.patches.shape == (2, spec.grid, spec.grid, spec.dim)
+    assert features.patches.shape == (2, *spec.grid, spec.dim)
     assert features.images.shape == (2, spec.dim)
 
 
@@ -117,7 +117,7 @@ def test_no_weight_is_without_effect_on_the_golden_vector(
     """Else a fault in the layer that it belongs to would go unseen. By the gradient."""
     spec = small(find_spec(name))
     network = random_network(spec)
-    features = Graph(network, spec)(torch.from_numpy(pictures(2, spec.side)))
+    features = Graph(network, spec)(torch.from_numpy(pictures(2, spec.shape)))
     generator = torch.Generator().manual_seed(0)
     for output in features:
         probe = torch.randn(output.shape, generator=generator) / output.detach().norm()
@@ -131,8 +131,8 @@ def test_no_weight_is_without_effect_on_the_golden_vector(
 def test_spec_tells_the_shape_at_full_size_and_the_number_of_weights(spec: BackboneSpec) -> None:
     with torch.device("meta"):
         network = build_network(spec)
-        patches, images = network(torch.empty(1, 3, spec.side, spec.side))
-    assert patches.shape == (1, spec.grid, spec.grid, spec.dim)
+        patches, images = network(torch.empty(1, 3, *spec.shape))
+    assert patches.shape == (1, *spec.grid, spec.dim)
     assert images.shape == (1, spec.dim)
     weights = sum(weight.numel() for weight in network.parameters())
     assert weights / 1e6 == pytest.approx(spec.parameters, abs=0.06)

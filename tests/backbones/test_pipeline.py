@@ -15,9 +15,9 @@ from PIL import Image
 
 from backbones import pipeline
 from backbones.base import Features, Precision
-from backbones.decode import LoadedImage, load_image
+from backbones.decode import LoadedImage, image_quality, load_image
 from backbones.errors import ImageError
-from backbones.geometry import to_input
+from backbones.geometry import Size, to_input
 from backbones.pipeline import ImageFeatures, Skipped, embed_files
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
@@ -26,8 +26,8 @@ from backbones.specs import find_spec
 class FakeBackbone:
     """Implements `Backbone`: an image's only patch is its mean colour, its embedding the same."""
 
-    spec = replace(find_spec("compact"), input_size=16)
-    large = replace(spec, input_size=256)
+    spec = replace(find_spec("compact"), input_size=(16, 16))
+    large = replace(spec, input_size=(256, 256))
     source: Path | None = None
     precision: Precision = "f32"
     fingerprint = "fake"
@@ -49,6 +49,30 @@ def write_images(folder: Path, count: int) -> list[Path]:
     for number, path in enumerate(paths):
         Image.new("RGB", (20 + number, 30), (number, 0, 0)).save(path)
     return paths
+
+
+def test_quality_is_that_of_the_networks_input(tmp_path: Path) -> None:
+    for path, features in zip(
+        write_images(tmp_path, 3),
+        embed_files(FakeBackbone(), write_images(tmp_path, 3)),
+        strict=True,
+    ):
+        assert isinstance(features, ImageFeatures)
+        pixels = to_input(load_image(path).pixels, FakeBackbone.spec.input_size)
+        assert features.quality.tolist() == image_quality(pixels).tolist()
+
+
+def test_images_of_any_shape_come_in_the_height_and_width_of_the_spec(tmp_path: Path) -> None:
+    class Wide(FakeBackbone):
+        spec = replace(FakeBackbone.spec, input_size=(16, 24))
+
+        def embed(self, inputs: NDArray[np.uint8]) -> Features:
+            assert inputs.shape[1:] == (16, 24, 3)
+            return super().embed(inputs)
+
+    for features in embed_files(Wide(), write_images(tmp_path, 3)):
+        assert isinstance(features, ImageFeatures)
+        assert features.size == (30, features.width) == (features.height, features.width)
 
 
 def test_features_come_in_the_order_of_the_files_with_the_skipped_among_them(
@@ -100,7 +124,7 @@ class Counter:
         self.now = self.most = self.loaded = 0
         self._lock = threading.Lock()
 
-    def load(self, path: Path, *, size_hint: int | None = None) -> LoadedImage:
+    def load(self, path: Path, *, size_hint: Size | None = None) -> LoadedImage:
         with self._lock:
             self.now += 1
             self.loaded += 1
@@ -137,7 +161,7 @@ def test_files_behind_the_one_asked_for_are_not_all_read(
 def test_defect_of_the_program_is_not_taken_for_a_bad_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(path: Path, *, size_hint: int | None = None) -> LoadedImage:
+    def load(path: Path, *, size_hint: Size | None = None) -> LoadedImage:
         raise ZeroDivisionError
 
     monkeypatch.setattr(pipeline, "load_image", load)

@@ -35,7 +35,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> OpenVinoBackbone:
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("images")
     paths = [folder / f"{number}.png" for number in range(4)]
-    for path, pixels in zip(paths, pictures(4, 64), strict=True):
+    for path, pixels in zip(paths, pictures(4, (64, 64)), strict=True):
         Image.fromarray(pixels).save(path)
     return paths
 
@@ -69,7 +69,7 @@ def test_features_are_near_those_in_f32_and_the_weights_are_bytes(
 ) -> None:
     small = quantized(network, images)
     assert small.precision == "int8"
-    got, want = (each.embed(pictures(4, 64)).patches for each in (small, network))
+    got, want = (each.embed(pictures(4, (64, 64))).patches for each in (small, network))
     assert got.shape == want.shape
     error = np.abs(got - want).max() / np.abs(want).max()
     assert 0 < error < 0.1
@@ -88,7 +88,7 @@ def test_second_call_takes_the_network_from_the_cache(
     again = quantized(network, list(reversed(images)))
     assert again.fingerprint == first.fingerprint
     np.testing.assert_array_equal(
-        again.embed(pictures(1, 64)).patches, first.embed(pictures(1, 64)).patches
+        again.embed(pictures(1, (64, 64))).patches, first.embed(pictures(1, (64, 64))).patches
     )
 
 

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,13 @@ import huggingface_hub
 import huggingface_hub.utils
 import numpy as np
 import pytest
-import torch
 
-from backbones import registry, weights
+from backbones import registry
 from backbones.base import Backbone
-from backbones.errors import BackboneError
+from backbones.geometry import Size
 from backbones.registry import list_backbones, load_backbone, load_network
 from backbones.specs import SPECS, find_spec
-from backbones.weights import load_state
+from tests.backbones.conftest import refusal
 
 ROOT = Path(registry.__file__).parent.parent
 WITHOUT_TORCH = """
@@ -47,13 +44,6 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "export", export)
 
 
-def refusal(name: str, **options: Any) -> str:
-    with pytest.raises(BackboneError) as caught:
-        load_backbone(name, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def run_without_torch(expression: str) -> list[str]:
     """What a process prints that loads and runs a backbone and cannot import torch."""
     done = subprocess.run(
@@ -71,15 +61,7 @@ def run_without_torch(expression: str) -> list[str]:
 def features_of(backbone: Backbone) -> np.ndarray[Any, Any]:
     rng = np.random.default_rng(0)
     size = backbone.spec.input_size
-    return backbone.embed(rng.integers(0, 256, (1, size, size, 3), dtype=np.uint8)).patches
-
-
-def test_unknown_name_is_refused_with_the_known_ones_and_the_nearest() -> None:
-    message = refusal("patchcore-resnet-18")
-    assert message.startswith("unknown backbone 'patchcore-resnet-18'. Known: compact, ")
-    assert all(spec.name in message for spec in SPECS)
-    assert message.endswith("Did you mean 'patchcore-resnet18'?")
-    assert "Did you mean" not in refusal("zzz")
+    return backbone.embed(rng.integers(0, 256, (1, *size, 3), dtype=np.uint8)).patches
 
 
 def test_missing_weight_file_is_named() -> None:
@@ -92,87 +74,6 @@ def test_missing_weight_file_is_named() -> None:
 
 def test_backbone_without_weights_of_its_own_asks_for_a_file() -> None:
     assert "pass --weights FILE" in refusal("patchcore-resnet50-v1")
-
-
-ONE_OF_EACH_FAMILY = ("patchcore-resnet18", "efficientad-small", "vgg16", "dinov2-small")
-
-
-class Trap:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
-
-
-@pytest.mark.parametrize("form", ["torch", "pickle"])
-@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
-def test_weight_file_that_carries_code_is_refused_and_nothing_executed(
-    tmp_path: Path, name: str, form: str
-) -> None:
-    file, sprung = tmp_path / "w.pth", tmp_path / "sprung"
-    state = {"conv1.weight": torch.zeros(1), "extra": Trap(sprung)}
-    if form == "torch":
-        torch.save(state, file)
-    else:
-        file.write_bytes(pickle.dumps(state))
-    message = refusal(name, weights=file)
-    assert str(file) in message
-    assert not sprung.exists()
-    if form == "torch":
-        assert "holds more than tensors and was not loaded" in message
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
-@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
-def test_damaged_weight_file_is_refused_by_name(
-    tmp_path: Path, weight_file: Path, name: str, suffix: str, damage: str
-) -> None:
-    file = tmp_path / f"w{suffix}"
-    if suffix == ".pth":
-        torch.save(load_state(weight_file), file)
-    else:
-        shutil.copy(weight_file, file)
-    whole = file.read_bytes()
-    file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage])
-    message = refusal(name, weights=file)
-    assert message.startswith(f"{file} ")
-    assert "safetensors" in message
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3)])
-def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "w.pt")
-    assert "does not hold a state dict" in refusal("compact", weights=tmp_path / "w.pt")
-
-
-def test_state_dict_within_a_checkpoint_is_found(tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "state_dict": {"w": torch.ones(2)}}, tmp_path / "w.pth")
-    assert load_state(tmp_path / "w.pth")["w"].tolist() == [1, 1]
-
-
-class Unreachable:
-    """A session of a hub that nobody can reach."""
-
-    def head(self, url: str, timeout: float) -> None:
-        raise ConnectionError(f"cannot resolve\n{url} within {timeout}")
-
-
-def test_unreachable_hub_is_one_line_that_names_the_way_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tried: list[object] = []
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a: tried.append(a))
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", Unreachable)
-    message = refusal("patchcore-resnet18")
-    assert "the weights of 'patchcore-resnet18' are not on this machine" in message
-    assert "timm/resnet18.tv_in1k" in message
-    assert "--weights FILE" in message
-    assert not tried, "the download itself would retry for half a minute"
 
 
 def test_second_load_needs_neither_torch_nor_the_weight_file(cache: tuple[Path, str]) -> None:
@@ -200,8 +101,8 @@ def test_network_to_be_exported_says_that_it_needs_torch(
     tmp_path: Path, weight_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VECSPECT_CACHE", str(tmp_path))
-    for name in ("networks", "patchcore", "timm_networks", "efficientad", "vgg16", "vit"):
-        monkeypatch.delitem(sys.modules, f"backbones.{name}", raising=False)
+    for name in ("build", "patchcore", "timm_models", "efficientad", "vgg16", "vit"):
+        monkeypatch.delitem(sys.modules, f"backbones.networks.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "timm", None)
     message = refusal("compact", weights=weight_file)
     assert "backbone 'compact' needs torch and timm, which are not installed" in message
@@ -289,17 +190,8 @@ def test_list_tells_what_each_backbone_still_needs(
         assert entry.state == by_source[entry.spec.weights], entry.spec.name
 
 
-def test_weights_in_the_hubs_cache_are_used_without_the_network(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: "/hub/w.safetensors")
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", Unreachable)
-    spec = find_spec("patchcore-resnet18")
-    assert weights.hub_file(spec, download=True) == Path("/hub/w.safetensors")
-
-
 def test_bundled_network_has_a_fixed_input_and_runs_on_the_cpu() -> None:
-    for options in ({"input_size": 320}, {"crop": 224}):
+    for options in ({"input_size": (320, 320)}, {"crop": (224, 224)}):
         assert "the bundled 'compact' has a fixed input" in refusal("compact", **options)
     assert "the bundled 'compact' runs on the CPU" in refusal("compact", device="cuda")
 
@@ -307,13 +199,13 @@ def test_bundled_network_has_a_fixed_input_and_runs_on_the_cpu() -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"input_size": 250}, "multiple of 8 px, got 250. Try --input-size 248."),
-        ({"crop": 300}, "--crop 300 does not lie within the input of 256 px."),
-        ({"crop": 223}, "--crop 223 has no centre in 256 px."),
-        ({"crop": -8}, "--crop -8 does not lie within the input of 256 px."),
+        ({"input_size": (250, 250)}, "multiple of 8 px, got 250. Try --input-size 248."),
+        ({"crop": (300, 300)}, "--crop 300 does not lie within the input of 256 px."),
+        ({"crop": (223, 223)}, "--crop 223 has no centre in 256 px."),
+        ({"crop": (-8, -8)}, "--crop -8 does not lie within the input of 256 px."),
     ],
 )
 def test_size_or_crop_that_cannot_be_is_refused_with_one_that_can(
-    options: dict[str, int], line: str
+    options: dict[str, Size], line: str
 ) -> None:
     assert line in refusal("patchcore-resnet18", **options)

@@ -32,7 +32,7 @@ def test_features_and_fingerprint_are_those_of_openvino_in_f32(
     on_openvino: Backbone, weight_file: Path
 ) -> None:
     on_torch = TorchBackbone(COMPACT, weight_file, "cpu")
-    inputs = pictures(3, 256)
+    inputs = pictures(3, (256, 256))
     assert_same(on_torch.embed(inputs), on_openvino.embed(inputs), 1e-3)
     assert on_torch.fingerprint == on_openvino.fingerprint
     assert (on_torch.precision, on_torch.half) == ("f32", False)
@@ -41,10 +41,10 @@ def test_features_and_fingerprint_are_those_of_openvino_in_f32(
 
 def test_features_are_plain_arrays_that_outlive_the_next_call(weight_file: Path) -> None:
     backbone = TorchBackbone(COMPACT, weight_file, "cpu")
-    first = backbone.embed(pictures(2, 256)[:1])
+    first = backbone.embed(pictures(2, (256, 256))[:1])
     assert first.patches.flags.c_contiguous
     before = first.patches.copy()
-    backbone.embed(pictures(2, 256)[1:])
+    backbone.embed(pictures(2, (256, 256))[1:])
     assert np.array_equal(first.patches, before)
 
 
@@ -59,7 +59,7 @@ def test_half_precision_is_kept_only_if_it_keeps_the_features(
 ) -> None:
     """Played on the CPU, where half precision exists too."""
     backbone = TorchBackbone(COMPACT, weight_file, "cpu")
-    inputs = pictures(1, 256)
+    inputs = pictures(1, (256, 256))
     single = backbone.embed(inputs)
     monkeypatch.setattr("backbones.torch_runtime.PARITY_TOLERANCE", 0.0)
     assert not backbone._try_half()
@@ -92,7 +92,9 @@ def test_gpu_gives_the_features_and_the_fingerprint_of_the_cpu(
 ) -> None:
     on_gpu = load_backbone("compact", weights=weight_file, device="cuda")
     assert isinstance(on_gpu, TorchBackbone)
-    assert_same(on_gpu.embed(pictures(3, 256)), on_openvino.embed(pictures(3, 256)), 1e-3)
+    assert_same(
+        on_gpu.embed(pictures(3, (256, 256))), on_openvino.embed(pictures(3, (256, 256))), 1e-3
+    )
     assert on_gpu.fingerprint == on_openvino.fingerprint
 
 
@@ -104,6 +106,6 @@ def test_gpu_in_half_precision_stays_within_the_tolerance_it_was_asked_for(
     halved = TorchBackbone(COMPACT, weight_file, "cuda")
     assert halved.half
     single = TorchBackbone(COMPACT, weight_file, "cpu")
-    inputs = pictures(2, 256)
+    inputs = pictures(2, (256, 256))
     assert_same(halved.embed(inputs), single.embed(inputs), 2e-2)
     assert halved.fingerprint == single.fingerprint

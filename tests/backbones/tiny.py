@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from backbones.networks.patchcore import PatchCoreNetwork
 from backbones.specs import find_spec
 
-TINY = replace(find_spec("compact"), input_size=64, dim=10)
+TINY = replace(find_spec("compact"), input_size=(64, 64), dim=10)
 
 
 class TinyTrunk(nn.Module):

@@ -9,8 +9,6 @@ import pytest
 
 from indexer.settings import Settings, SettingsError, load_settings
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -39,14 +37,6 @@ def test_without_any_word_the_defaults_hold() -> None:
     assert (settings.store, settings.backbone) == ("qdrant_data", "compact")
     assert (settings.coreset, settings.holdout, settings.seed) == (0.1, 0.2, 0)
     assert (settings.alpha_reject, settings.alpha_review, settings.api_key) == (None, None, None)
-
-
-def test_repository_file_is_known_whole_and_says_the_defaults(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    defaults = load_settings()
-    monkeypatch.chdir(ROOT)
-    assert load_settings() == defaults
 
 
 @pytest.mark.parametrize("variable", ["QDRANT_URL", "VECSPECT_STORE"])

@@ -1,10 +1,8 @@
-"""What the inspector says of an image follows from what lies in the store."""
+"""What the inspector answers, and when it refuses."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,32 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-from PIL.ExifTags import Base
 
 from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
-from backbones.errors import ImageError, VecspectError
+from backbones.errors import ImageError
 from backbones.geometry import Box
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
-from indexer.calibration.base import Calibration
-from indexer.catalog.collections import read_bank, read_images
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import (
-    CategoryError,
-    bank_collection,
-    image_point,
-    images_collection,
-    patch_point,
-)
-from indexer.data.image_records import read_dataset
-from indexer.learn.build import build_index
+from backbones.pipeline import ImageFeatures, Skipped
+from indexer.calibration.base import Levels
+from indexer.catalog.collections import read_images
+from indexer.catalog.commits import find_category
+from indexer.catalog.entry import CategoryError
 from indexer.store.base import VectorStore
 from indexer.store.open import open_store
-from search.calibrator import ConformalCalibrator, change_levels
+from indexer.update.levels import change_levels
 from search.inspector import Inspector
 from search.prediction import Prediction
-
-UPRIGHT, QUARTER_TURN = 1, 6
+from tests.indexer.world import learn, queries_of
+from tests.search.queries import features_of, write_spotted
 
 
 class OtherNetwork:
@@ -52,130 +40,6 @@ class OtherNetwork:
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
         return self._network.embed(inputs)
-
-
-@pytest.fixture(scope="module")
-def library(network: Backbone, dataset: Path) -> Iterator[VectorStore]:
-    """Read only."""
-    with open_store(":memory:") as store:
-        learn(store, dataset, network)
-        yield store
-
-
-@pytest.fixture
-def inspector(library: VectorStore, network: Backbone) -> Inspector:
-    return Inspector(library, "grid", network=network)
-
-
-def learn(store: VectorStore, dataset: Path, network: Backbone) -> None:
-    build_index(
-        read_dataset(dataset),
-        category="grid",
-        backbone=network,
-        store=store,
-        calibrator=ConformalCalibrator(),
-        coreset=0.02,
-    )
-
-
-def queries_of(dataset: Path) -> list[Path]:
-    return [record.path for record in read_dataset(dataset) if record.split == "test"]
-
-
-def features_of(network: Backbone, path: Path) -> ImageFeatures:
-    features = next(embed_files(network, [path]))
-    assert isinstance(features, ImageFeatures)
-    return features
-
-
-def brute_force(queries: Float32, bank: Float32) -> NDArray[np.float64]:
-    """Distance of each query patch to each bank patch, by plain subtraction in float64."""
-    difference = queries.astype(np.float64)[:, None, :] - bank.astype(np.float64)[None]
-    return np.asarray(np.sqrt((difference**2).sum(axis=2)))
-
-
-def write_spotted(path: Path, normal: Path, spot: Box, *, orientation: int = UPRIGHT) -> Path:
-    """A wide product photo with one loud spot; ``spot`` in upright pixels, 240 x 120."""
-    picture = Image.open(normal).convert("RGB").resize((240, 120))
-    corners = (spot.x, spot.y, spot.x + spot.width, spot.y + spot.height)
-    ImageDraw.Draw(picture).rectangle(corners, fill=(255, 0, 255))
-    exif = Image.Exif()
-    exif[Base.Orientation] = orientation
-    stored = picture.transpose(Image.Transpose.ROTATE_90) if orientation != UPRIGHT else picture
-    stored.save(path, exif=exif)
-    return path
-
-
-def inside(box: Box, width: int, height: int) -> bool:
-    fits = box.x + box.width <= width and box.y + box.height <= height
-    return box.x >= 0 and box.y >= 0 and box.width > 0 and box.height > 0 and fits
-
-
-def overlap(box: Box, other: Box) -> bool:
-    across = min(box.x + box.width, other.x + other.width) - max(box.x, other.x)
-    down = min(box.y + box.height, other.y + other.height) - max(box.y, other.y)
-    return across > 0 and down > 0
-
-
-def test_score_and_evidence_are_those_of_plain_brute_force_over_the_stored_bank(
-    inspector: Inspector, library: VectorStore, network: Backbone, dataset: Path
-) -> None:
-    bank = read_bank(library, inspector.entry)
-    for path in queries_of(dataset)[::3]:
-        prediction = inspector.inspect(path)
-        patches = features_of(network, path).patches
-        table = np.concatenate(
-            [brute_force(row, bank.vectors) for row in patches]  # a row at a time: 40 MB
-        )
-        distances = table.min(axis=1).reshape(patches.shape[:2])
-        np.testing.assert_allclose(prediction.distances, distances, rtol=1e-4)
-        assert prediction.score == pytest.approx(distances.max(), rel=1e-4)
-        evidence = prediction.evidence
-        assert evidence.distance == prediction.score
-        row, col = evidence.query_cell
-        assert distances[row, col] == pytest.approx(distances.max(), rel=1e-6)
-        of_cell = (bank.image_ids == evidence.image_id) & (bank.cells == evidence.cell).all(axis=1)
-        named = int(np.flatnonzero(of_cell)[0])
-        assert table[row * patches.shape[1] + col, named] == pytest.approx(distances.max())
-
-
-def test_evidence_names_a_normal_image_of_the_bank_and_its_file(
-    inspector: Inspector, library: VectorStore, dataset: Path
-) -> None:
-    images = read_images(library, inspector.entry)
-    for path in queries_of(dataset):
-        evidence = inspector.inspect(path).evidence
-        image = images[evidence.image_id]
-        assert (image.label, image.split) == ("normal", "bank")
-        assert evidence.path == image.path
-        assert Path(evidence.path).is_file()
-
-
-def test_boxes_are_in_upright_pixels_however_the_photo_is_stored(
-    inspector: Inspector, dataset: Path, tmp_path: Path
-) -> None:
-    spot = Box(180, 20, 24, 24)
-    normal = queries_of(dataset)[0]
-    upright = inspector.inspect(write_spotted(tmp_path / "upright.png", normal, spot))
-    turned = inspector.inspect(
-        write_spotted(tmp_path / "turned.png", normal, spot, orientation=QUARTER_TURN)
-    )
-    with Image.open(tmp_path / "turned.png") as stored:
-        assert stored.size == (120, 240), "the file itself lies on its side"
-    for prediction in (upright, turned):
-        assert (prediction.width, prediction.height) == (240, 120)
-        assert overlap(prediction.box, spot)
-        assert overlap(prediction.evidence.query_box, spot)
-        assert inside(prediction.box, 240, 120)
-        assert inside(prediction.evidence.query_box, 240, 120)
-        assert inside(prediction.evidence.box, 128, 128)
-        assert prediction.anomaly_map().shape == (120, 240)
-    np.testing.assert_array_equal(turned.bank_indices, upright.bank_indices)
-    arrays = (upright.distances, upright.bank_indices)
-    assert (
-        replace(turned, path=upright.path, distances=arrays[0], bank_indices=arrays[1]) == upright
-    )
-    np.testing.assert_array_equal(turned.distances, upright.distances)
 
 
 def test_evidence_of_any_patch_is_its_nearest_patch_of_the_bank(
@@ -200,7 +64,7 @@ def test_evidence_of_an_earlier_revision_is_refused(
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
     prediction = inspector.inspect(queries_of(dataset)[0])
-    change_levels(learnt, inspector.entry, alpha_reject=0.4)
+    change_levels(inspector.category, Levels(0.4))
     with pytest.raises(CategoryError, match="scored at revision 1 of 'grid', now is 2"):
         inspector.evidence(prediction, 0, 0)
 
@@ -228,35 +92,10 @@ def test_file_that_cannot_be_read_is_an_error_that_begins_with_its_path(
             ask(tmp_path / "gone.png")
 
 
-def test_p_value_threshold_and_verdict_are_those_of_the_stored_calibration(
-    inspector: Inspector, dataset: Path
-) -> None:
-    calibration = Calibration.from_payload(inspector.entry.calibration)
-    for path in queries_of(dataset):
-        prediction = inspector.inspect(path)
-        assert prediction.p_value == calibration.p_value(prediction.score)
-        assert prediction.verdict == calibration.verdict(prediction.score)
-        assert prediction.threshold == calibration.threshold
-        assert (prediction.verdict == "reject") == (prediction.p_value <= calibration.alpha_reject)
-
-
-def test_held_out_images_are_given_the_scores_they_were_calibrated_with(
-    inspector: Inspector, library: VectorStore
-) -> None:
-    held_out = [
-        image
-        for image in read_images(library, inspector.entry).values()
-        if image.split != "bank" and image.score is not None
-    ]
-    assert len(held_out) == 13
-    for image in held_out:
-        assert inspector.inspect(image.path).score == pytest.approx(image.score, rel=1e-6)
-
-
 def test_similar_gives_the_whole_library_nearest_first_without_the_query_itself(
     inspector: Inspector, library: VectorStore, network: Backbone, dataset: Path
 ) -> None:
-    images = read_images(library, inspector.entry)
+    images = read_images(inspector.category)
     query = queries_of(dataset)[-1]
     own_id = next(i for i, image in images.items() if image.path == str(query))
     neighbors = inspector.similar(query, top=1000)
@@ -285,7 +124,7 @@ def test_similar_to_a_new_image_may_give_the_whole_library(
     inspector: Inspector, library: VectorStore, dataset: Path, tmp_path: Path
 ) -> None:
     new = write_spotted(tmp_path / "new.png", queries_of(dataset)[0], Box(10, 10, 20, 20))
-    assert len(inspector.similar(new, top=1000)) == len(read_images(library, inspector.entry))
+    assert len(inspector.similar(new, top=1000)) == len(read_images(inspector.category))
 
 
 def test_similar_respects_label_and_defect_type(inspector: Inspector, dataset: Path) -> None:
@@ -336,65 +175,6 @@ def test_category_of_two_backbones_asks_for_one_of_them(dataset: Path, network: 
         assert chosen.inspect(queries_of(dataset)[0]).backbone == "patchcore-resnet18"
 
 
-def test_prediction_is_strict_json_with_exactly_the_documented_keys(
-    inspector: Inspector, dataset: Path
-) -> None:
-    predictions = (inspector.inspect(path) for path in queries_of(dataset))
-    rejected = next(found for found in predictions if found.verdict == "reject")
-    path, fields = rejected.path, rejected.to_dict()
-    assert json.loads(json.dumps(fields, allow_nan=False)) == fields
-    shape: dict[str, type] = {name: type(value) for name, value in fields.items()}
-    assert shape == {
-        "path": str,
-        "category": str,
-        "backbone": str,
-        "score": float,
-        "p_value": float,
-        "verdict": str,
-        "threshold": float,
-        "map_threshold": float,
-        "box": list,
-        "evidence": dict,
-        "revision": int,
-        "seen_before": dict,
-    }
-    assert {name: type(value) for name, value in fields["evidence"].items()} == {
-        "query_cell": list,
-        "query_box": list,
-        "image_id": str,
-        "path": str,
-        "cell": list,
-        "box": list,
-        "distance": float,
-    }
-    assert fields["path"] == str(path)
-    assert [fields["category"], fields["backbone"], fields["revision"]] == ["grid", "compact", 1]
-
-
-def test_explanation_is_a_picture_also_when_the_normal_image_was_moved_away(
-    inspector: Inspector, dataset: Path
-) -> None:
-    prediction = inspector.inspect(queries_of(dataset)[0])
-    moved = replace(prediction, evidence=replace(prediction.evidence, path="/nowhere/at/all.png"))
-    with_it, without = inspector.explain(prediction), inspector.explain(moved)
-    assert with_it.mode == without.mode == "RGB"
-    assert with_it.size == without.size
-    assert with_it.tobytes() != without.tobytes()
-
-
-def test_explanation_of_an_image_that_changed_or_went_since_is_refused(
-    inspector: Inspector, dataset: Path, tmp_path: Path
-) -> None:
-    path = Path(shutil.copy(queries_of(dataset)[0], tmp_path / "query.png"))
-    prediction = inspector.inspect(path)
-    Image.new("RGB", (64, 64)).save(path)
-    with pytest.raises(ImageError, match=rf"^{path}: changed since it was scored$"):
-        inspector.explain(prediction)
-    path.unlink()
-    with pytest.raises(VecspectError, match=r"query\.png|no such file"):
-        inspector.explain(prediction)
-
-
 def test_image_taken_out_of_the_data_set_never_appears_as_evidence_or_neighbour_again(
     network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
@@ -411,7 +191,7 @@ def test_image_taken_out_of_the_data_set_never_appears_as_evidence_or_neighbour_
         shown: set[Any] = {after.inspect(query).evidence.image_id for query in queries}
         shown |= {n.image_id for query in queries for n in after.similar(query, top=1000)}
         assert removed.image_id not in shown
-        assert shown <= set(read_images(store, find_entry(store, "grid")))
+        assert shown <= set(read_images(find_category(store, "grid")))
 
 
 def test_points_of_a_revision_that_is_not_committed_are_never_shown(
@@ -422,17 +202,15 @@ def test_points_of_a_revision_that_is_not_committed_are_never_shown(
         learn(store, dataset, network)
         inspector = Inspector(store, "grid", network=network)
         prediction, neighbors = inspector.inspect(query), inspector.similar(query, top=1000)
-        coming = replace(inspector.entry, revision=2)
+        coming = inspector.category.following("add", [])
         features = features_of(network, query)
-        image = next(iter(read_images(store, inspector.entry).values()))
-        store.upsert(
-            images_collection("grid", "compact"),
-            [image_point(coming, image, features.image, "now")],
+        image = next(iter(read_images(inspector.category).values()))
+        patches = (
+            coming.patch_point(image.image_id, 0, col, features.patches[0, col])
+            for col in range(32)
         )
-        store.upsert(
-            bank_collection("grid", "compact"),
-            [patch_point(coming, image, 0, i, features.patches[0, i]) for i in range(32)],
-        )
+        store.upsert(coming.images, [coming.image_point(image, features.image)])
+        store.upsert(coming.bank, patches)
         again = Inspector(store, "grid", network=network)
         assert again.inspect(query).to_dict() == prediction.to_dict()
         shown = {

@@ -6,17 +6,18 @@ image, as of ``vecspect score --json``, or its path and error). What has a line 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from backbones.pipeline import Skipped
 from indexer.progress import Progress
-from ui.app.session import Desk, Key
+from ui.app.session import Key, Session
 
 _CHUNK = 8
 """Images scored before somebody else may use the store: under half a second."""
@@ -43,10 +44,8 @@ class Batch:
             return []
         found = []
         for line in lines:
-            try:
+            with contextlib.suppress(json.JSONDecodeError):  # the process ended while writing it
                 found.append(json.loads(line))
-            except json.JSONDecodeError:  # the process ended while writing it
-                continue
         return found
 
     def missing(self) -> list[Path]:
@@ -58,18 +57,14 @@ class Batch:
 def begin(folder: Path, key: Key, paths: Sequence[Path]) -> Batch:
     """A new batch below ``folder``."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d_%H-%M-%S")
-    place, number = folder / f"{now}_{key.category}", 1
-    while place.exists():
+    batch_folder, number = folder / f"{now}_{key.category}", 1
+    while batch_folder.exists():
         number += 1
-        place = folder / f"{now}_{key.category}_{number}"
-    place.mkdir(parents=True)
-    batch = Batch(place, key, tuple(dict.fromkeys(paths)))
-    described = {
-        "category": key.category,
-        "backbone": key.backbone,
-        "paths": [str(path) for path in batch.paths],
-    }
-    (place / "batch.json").write_text(json.dumps(described), encoding="utf-8")
+        batch_folder = folder / f"{now}_{key.category}_{number}"
+    batch_folder.mkdir(parents=True)
+    batch = Batch(batch_folder, key, tuple(dict.fromkeys(paths)))
+    described = {**asdict(key), "paths": [str(path) for path in batch.paths]}
+    (batch_folder / "batch.json").write_text(json.dumps(described), encoding="utf-8")
     return batch
 
 
@@ -77,42 +72,38 @@ def read_batches(folder: Path) -> list[Batch]:
     """Every batch below ``folder``, the latest first."""
     found = []
     for file in sorted(folder.glob("*/batch.json"), reverse=True):
-        try:
+        # one that is not ours, or torn, is no batch
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             described = json.loads(file.read_text(encoding="utf-8"))
             key = Key(described["category"], described["backbone"])
-            found.append(Batch(file.parent, key, tuple(Path(p) for p in described["paths"])))
-        except (OSError, ValueError, KeyError, TypeError):  # not one of ours, or torn: no batch
-            continue
+            found.append(Batch(file.parent, key, tuple(map(Path, described["paths"]))))
     return found
 
 
-def work_off(desk: Desk, batch: Batch, on_progress: Progress) -> str:
+def work_off(session: Session, batch: Batch, on_progress: Progress) -> str:
     """Score what is missing, a few at a time; a line that says how it went."""
-    missing = batch.missing()
-    waiting = iter(missing)
-    total = len(batch.paths)
-    done = total - len(missing)
-    failed = 0
+    missing, total = batch.missing(), len(batch.paths)
+    waiting, done, failed = iter(missing), total - len(missing), 0
     with (batch.folder / "results.jsonl").open("a", encoding="utf-8") as stream:
         stream.write("\n")  # a line torn by the end of the process stays alone
         while chunk := list(islice(waiting, _CHUNK)):
             on_progress("scoring", done, total)
-            lines, unreadable = _score(desk, batch.key, chunk)
+            lines = _score(session, batch.key, chunk)
             stream.writelines(json.dumps(line) + "\n" for line in lines)
             stream.flush()
             done += len(chunk)
-            failed += unreadable
+            failed += sum("error" in line for line in lines)
     on_progress("scoring", done, total)
     return f"{total} images" + (f", {failed} not readable" if failed else "")
 
 
-def _score(desk: Desk, key: Key, paths: Sequence[Path]) -> tuple[list[dict[str, Any]], int]:
+def _score(session: Session, key: Key, paths: Sequence[Path]) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    with desk.lock:
-        for outcome in desk.inspector(key).inspect_files(paths):
+    with session.lock:
+        for outcome in session.inspector(key).inspect_files(paths):
             if isinstance(outcome, Skipped):
                 lines.append({"path": str(outcome.path), "error": outcome.reason})
             else:
-                desk.watch(key, outcome)
+                session.watch(key, outcome)
                 lines.append(outcome.to_dict())
-    return lines, sum("error" in line for line in lines)
+    return lines

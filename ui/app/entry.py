@@ -6,12 +6,15 @@ and serve them by address, past the password.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
-from ui.app.layout import admitted, pages, refuse
+from ui.app.auth import admitted, refuse
+from ui.app.layout import pages
 
 st.set_page_config(page_title="vecspect", page_icon=":material/search:", layout="wide")
-st.html("<style>.stMainBlockContainer { padding-top: 4rem; }</style>")
+st.html(Path(__file__).with_name("entry.css"))
 st.logo(":material/center_focus_strong:")
 inside = admitted()
 # before the password is given, too: otherwise the page that was asked for is forgotten

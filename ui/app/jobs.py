@@ -39,11 +39,9 @@ class Job:
         return self._thread.is_alive()
 
     @property
-    def seconds_left(self) -> float | None:
-        """Of the present stage at the pace so far; None before anything is done."""
-        if not self.done:
-            return None
-        return (time.monotonic() - self._began) / self.done * (self.total - self.done)
+    def seconds_left(self) -> float:
+        """Seconds that the present stage still takes at the pace so far."""
+        return (time.monotonic() - self._began) / max(1, self.done) * (self.total - self.done)
 
     def stop(self) -> None:
         """Ask it to end after the piece at hand; what is done stays."""

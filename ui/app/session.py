@@ -1,6 +1,6 @@
-"""What every page of the app shares: one store, one network of a kind, and who may use them when.
+"""The session that all pages share: one store, one network of a kind, and who may use them when.
 
-One a process. Streamlit runs each visitor's page in a thread of its own; `Desk.lock` lets one of
+One a process. Streamlit runs each visitor's page in a thread of its own; `Session.lock` lets one of
 them at a time use the store and the networks.
 """
 
@@ -8,34 +8,39 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+import streamlit as st
 
 from backbones.base import Backbone
 from backbones.geometry import Box
 from backbones.weights import sha256_of
+from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
-from indexer.catalog.commits import find_entry, read_catalog
-from indexer.catalog.schema import CatalogEntry, LibraryImage, image_id
-from indexer.settings import Settings
+from indexer.catalog.commits import find_category, read_catalog
+from indexer.catalog.entry import CatalogEntry, LibraryImage
+from indexer.records.drift_window import DriftWindow
 from indexer.store.base import VectorStore
 from indexer.store.edge_files import copy_store
-from indexer.update.insertion import Change, add_images, rollback
-from search.calibrator import ConformalCalibrator
+from indexer.update.change import Change
+from indexer.update.insertion import add_images
+from indexer.update.rollback import rollback
 from search.inspector import Inspector, load_category_network
-from search.monitoring.drift import Watch
 from search.monitoring.replay_update import Replay, replay_additions
 from search.prediction import Prediction
 from search.retrieval.neighbors import By, Neighbor
-from ui.app.images.uploads import Uploads
-from ui.cli.options import open_existing
+from ui.app.jobs import Job
+from ui.app.pictures import Uploads
+from ui.settings import AppSettings, load_settings
+from ui.stores import open_existing
 
 _OPEN = 4
-"""Categories whose bank stays in memory; the one used longest ago makes place."""
-_REMEMBERED = 400
-"""Answers kept, so that a slider or a click need not score and search again."""
+"""Categories whose bank stays in memory."""
+_ANSWERS = 400
+"""Answers at hand, so that a slider or a click need not score and search again."""
 T = TypeVar("T")
 
 
@@ -46,8 +51,28 @@ class Key:
     category: str
     backbone: str
 
+    @classmethod
+    def of(cls, entry: CatalogEntry) -> Key:
+        """The key of a catalog entry."""
+        return cls(entry.category, entry.backbone)
 
-class Desk:
+
+class Recent(Generic[T]):
+    """At most ``most`` values by key; the one used longest ago makes room."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: dict[Hashable, T] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, made if it is not at hand."""
+        self._values[key] = self._values.pop(key) if key in self._values else make()
+        if len(self._values) > self._most:
+            del self._values[next(iter(self._values))]
+        return self._values[key]
+
+
+class Session:
     """The store in use and everything made from it.
 
     Raises:
@@ -55,7 +80,7 @@ class Desk:
         VecspectError: there is no store.
     """
 
-    def __init__(self, settings: Settings, *, copied: bool = False) -> None:
+    def __init__(self, settings: AppSettings, *, copied: bool = False) -> None:
         self.settings = settings
         self.copied = copied
         self.lock = threading.RLock()
@@ -68,11 +93,11 @@ class Desk:
             copy_store(Path(settings.store).expanduser(), copy)
             settings = settings.model_copy(update={"store": str(copy)})
         self.store: VectorStore = open_existing(settings)
-        self._inspectors: dict[Key, Inspector] = {}
+        self._inspectors: Recent[Inspector] = Recent(_OPEN)
+        self._libraries: Recent[dict[str, LibraryImage]] = Recent(_OPEN)
+        self._answers: Recent[Any] = Recent(_ANSWERS)
         self._networks: dict[str, Backbone] = {}
-        self._watches: dict[Key, Watch] = {}
-        self._libraries: dict[Key, tuple[int, dict[str, LibraryImage]]] = {}
-        self._answers: dict[tuple[object, ...], Any] = {}
+        self._watches: dict[Key, DriftWindow] = {}
 
     def close(self) -> None:
         """Let another process have the store."""
@@ -84,40 +109,40 @@ class Desk:
     def entries(self) -> list[CatalogEntry]:
         """Every learnt category."""
         with self.lock:
-            return read_catalog(self.store)
+            return [category.entry for category in read_catalog(self.store)]
 
-    def entry(self, key: Key) -> CatalogEntry:
+    def category(self, key: Key) -> Category:
         """The category as it is now."""
         with self.lock:
-            return find_entry(self.store, key.category, key.backbone)
+            return find_category(self.store, key.category, key.backbone)
+
+    def entry(self, key: Key) -> CatalogEntry:
+        """The catalog entry of the category as it is now."""
+        return self.category(key).entry
 
     def library(self, key: Key) -> dict[str, LibraryImage]:
         """The images of a category by id, read once a revision."""
         with self.lock:
-            entry = self.entry(key)
-            held = self._libraries.get(key)
-            if held is None or held[0] != entry.revision:
-                held = self._libraries[key] = (entry.revision, read_images(self.store, entry))
-            return held[1]
+            category = self.category(key)
+            question = (key, category.entry.revision)
+            return self._libraries.get(question, lambda: read_images(category))
 
     def known(self, key: Key, path: Path) -> LibraryImage | None:
         """The library image of the same bytes."""
-        key_of_bytes = image_id(key.category, key.backbone, sha256_of(path))
-        return self.library(key).get(key_of_bytes)
+        return self.library(key).get(self.category(key).image_id(sha256_of(path)))
 
     def inspector(self, key: Key) -> Inspector:
-        """The one that scores this category; use it under the lock."""
+        """The inspector that scores this category; use it under the lock."""
         with self.lock:
-            held = self._inspectors.pop(key, None)
-            if held is None:
-                entry = self.entry(key)
-                held = Inspector(
-                    self.store, key.category, backbone=key.backbone, network=self.network(entry)
-                )
-            self._inspectors[key] = held
-            while len(self._inspectors) > _OPEN:
-                del self._inspectors[next(iter(self._inspectors))]
-            return held
+            return self._inspectors.get(
+                key,
+                lambda: Inspector(
+                    self.store,
+                    key.category,
+                    backbone=key.backbone,
+                    network=self.network(self.entry(key)),
+                ),
+            )
 
     def network(self, entry: CatalogEntry) -> Backbone:
         """The network of a category; those of the same fingerprint share one."""
@@ -144,39 +169,13 @@ class Desk:
     def similar(
         self, key: Key, path: Path, *, top: int, by: By, label: str, box: Box | None = None
     ) -> list[Neighbor]:
-        """As `Inspector.similar`, searched once a revision."""
+        """Similar library images, searched once a revision; see `Inspector.similar`."""
         return self._once(
             key,
             path,
             ("similar", top, by, label, box),
             lambda inspector: inspector.similar(path, top=top, by=by, label=label, box=box),
         )
-
-    def _once(
-        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
-    ) -> T:
-        """What the inspector says of a file, asked again when category or file have changed."""
-        with self.lock:
-            inspector = self.inspector(key)
-            inspector.refresh()
-            place = (key, inspector.entry.revision, path, _changed_at(path), what)
-            if place not in self._answers:
-                self._answers[place] = ask(inspector)
-                while len(self._answers) > _REMEMBERED:
-                    del self._answers[next(iter(self._answers))]
-            answer: T = self._answers[place]
-            return answer
-
-    def watch(self, key: Key, prediction: Prediction) -> None:
-        """Note a score for the health of the calibration; library images are no new parts."""
-        if self.copied:
-            return
-        with self.lock:
-            if self.known(key, prediction.path):
-                return
-            if key not in self._watches:
-                self._watches[key] = Watch(self.store, self.entry(key))
-            self._watches[key].record(prediction)
 
     def propose(self, path: Path, near: Key) -> Key:
         """The category whose normal images look most like this one, of the network of ``near``."""
@@ -190,44 +189,86 @@ class Desk:
         )
         return Key(found[0].category, near.backbone) if found else near
 
-    def change(
-        self, key: Key, action: Callable[[CatalogEntry, ConformalCalibrator], Change]
-    ) -> Change:
+    def watch(self, key: Key, prediction: Prediction) -> None:
+        """Note a score for the health of the calibration; library images are no new parts."""
+        with self.lock:
+            if self.copied or self.known(key, prediction.path):
+                return
+            if key not in self._watches:
+                self._watches[key] = DriftWindow(self.category(key))
+            self._watches[key].record(prediction.inspected())
+
+    def read(self, reader: Callable[[Category], T], entry: CatalogEntry) -> T:
+        """What ``reader`` finds of a category."""
+        with self.lock:
+            return reader(Category(self.store, entry))
+
+    def change(self, key: Key, action: Callable[..., T], *values: object, **options: Any) -> T:
         """Do something that makes a revision of a category."""
         with self.lock:
-            entry = self.entry(key)
-            return action(entry, ConformalCalibrator.of(entry))
+            return action(*values, category=self.category(key), **options)
 
     def teach(self, key: Key, paths: Sequence[Path], label: str, defect_type: str = "") -> Change:
         """Let images join a category."""
-        return self.change(
-            key,
-            lambda entry, calibrator: add_images(
-                paths,
-                store=self.store,
-                entry=entry,
-                backbone=self.network(entry),
-                calibrator=calibrator,
-                label=label,
-                defect_type=defect_type,
-            ),
-        )
+        with self.lock:
+            network = self.network(self.entry(key))
+            return self.change(
+                key, add_images, paths, backbone=network, label=label, defect_type=defect_type
+            )
 
     def replay(self, key: Key, path: Path, others: Sequence[Path]) -> Replay:
         """What letting the image join as normal would do to verdicts; writes nothing."""
         with self.lock:
             return replay_additions(self.inspector(key), [path], others)
 
-    def go_back(self, key: Key, revision: int) -> CatalogEntry:
+    def go_back(self, key: Key, revision: int) -> Category:
         """Make an earlier revision the next one."""
-        with self.lock:
-            return rollback(revision, store=self.store, entry=self.entry(key))
+        return self.change(key, rollback, revision)
 
     def served(self, path: Path | str) -> Path | None:
         """The file if the app may show it: below an image root or among the uploads; else None."""
         real = Path(path).resolve()
         inside = any(real.is_relative_to(root) for root in (*self.roots, self.uploads.folder))
         return real if inside and real.is_file() else None
+
+    def _once(
+        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
+    ) -> T:
+        """What the inspector says of a file, asked again when category or file have changed."""
+        with self.lock:
+            inspector = self.inspector(key)
+            inspector.refresh()
+            question = (key, inspector.entry.revision, path, _changed_at(path), what)
+            answer: T = self._answers.get(question, lambda: ask(inspector))
+            return answer
+
+
+class AppState:
+    """The present session of the process, made when first asked for, and its jobs."""
+
+    def __init__(self) -> None:
+        self.settings = load_settings()
+        self.copied = False
+        self.session: Session | None = None
+        self.jobs: dict[str, Job] = {}
+
+    def open(self) -> Session:
+        """The session; raises as `Session` does."""
+        if self.session is None:
+            self.session = Session(self.settings, copied=self.copied)
+        return self.session
+
+    def move(self, settings: AppSettings, *, copied: bool = False) -> None:
+        """Work on another store, or a copy of one, from now on."""
+        if self.session is not None:
+            self.session.close()
+        self.settings, self.copied, self.session = settings, copied, None
+
+
+@st.cache_resource(show_spinner=False)
+def app_state() -> AppState:
+    """The one state of this process."""
+    return AppState()
 
 
 def _changed_at(path: Path) -> int:

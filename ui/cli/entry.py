@@ -8,15 +8,17 @@ import sys
 import typer
 
 from backbones.errors import VecspectError
-from ui.cli.commands import app as serve
+from ui.cli.commands import app as shown
 from ui.cli.commands import (
-    calibration,
-    inspection,
-    measurement,
+    benchmark,
+    learn,
     networks,
     retrieval,
+    score,
+    speed,
+    status,
     studies,
-    updates,
+    update,
 )
 from ui.cli.options import FAILED
 
@@ -31,30 +33,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    inspection.index,
-    inspection.score,
+    learn.index,
+    score.score,
     retrieval.similar,
     retrieval.label,
     retrieval.clusters,
     retrieval.outliers,
-    measurement.benchmark,
-    measurement.speed,
-    measurement.precision,
+    benchmark.benchmark,
+    speed.speed,
+    benchmark.precision,
     studies.calibration_study,
     studies.living_study,
-    inspection.status,
-    calibration.calibrate,
-    updates.add,
-    updates.remove,
-    updates.quarantine,
-    updates.history,
-    updates.rollback,
-    calibration.audit,
-    calibration.health,
+    status.status,
+    learn.calibrate,
+    update.add,
+    update.remove,
+    update.quarantine,
+    update.history,
+    update.rollback,
+    status.audit,
+    status.health,
     networks.backbones,
     networks.export,
-    serve.ui,
-    measurement.demo,
+    shown.ui,
+    shown.demo,
 ):
     app.command()(command)
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from indexer.calibration.base import DEFAULT_REJECT, Calibration, images_needed
-from indexer.catalog.counts import PASSED_OVER, PICKED_OUT
-from indexer.catalog.schema import CatalogEntry
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.counts import PICKED_OUT, WITHOUT_PATCHES
+from indexer.catalog.entry import CatalogEntry
 from indexer.learn.build import BuildReport
+from indexer.records.drift_window import WINDOW
+from indexer.update.change import Change
 from search.inspector import Inspector
-from search.monitoring.audit import LevelImage, Suspect
-from search.monitoring.drift import RATE, WINDOW, Health
+from search.monitoring.audit import LevelImage
+from search.monitoring.drift import RATE, DriftReport
 from search.monitoring.replay_update import Replay
 from search.prediction import Prediction
-from ui.cli.console import table
+from ui.cli.console import Columns, columns_table
 
 CSV_COLUMNS = (
     "path", "category", "backbone", "score", "p_value", "verdict", "threshold",
@@ -27,79 +30,84 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def describe_build(build: BuildReport, *, levels_changed: bool) -> Iterator[str]:
-    """Lines that say what ``index`` did."""
+def describe_revision(entry: CatalogEntry, *, changed: bool) -> str:
+    """One line on the revision that a change made, or that it made none."""
+    said = f"revision {entry.revision}, {entry.action}."
+    if not changed:
+        said = f"nothing changed, revision {entry.revision} stands."
+    return f"{entry.category} ({entry.backbone}): {said}"
+
+
+def describe_build(build: BuildReport, *, levels_changed: bool) -> str:
+    """One line on what ``index`` did."""
     entry = build.entry
-    name = f"{entry.category} ({entry.backbone})"
     if not build.changed:
-        yield f"{name}: nothing changed, revision {entry.revision} stands." + (
-            f" The levels were changed, as revision {entry.revision + 1}." if levels_changed else ""
-        )
-        return
+        more = f" The levels were changed, as revision {entry.revision + 1}."
+        return describe_revision(entry, changed=False) + (more if levels_changed else "")
     counts = entry.counts
     patches = f"{counts['bank_patches']} patches of " if entry.spec.level == "patch" else ""
-    yield (
-        f"{name}: learnt as revision {entry.revision} in {sum(build.seconds.values()):.1f} s: "
-        f"{patches}{counts['bank_images']} normal images, "
+    return (
+        f"{entry.category} ({entry.backbone}): learnt as revision {entry.revision} in "
+        f"{sum(build.seconds.values()):.1f} s: {patches}{counts['bank_images']} normal images, "
         f"{counts['calibration_images']} more calibrate, {counts['test_images']} in the library."
     )
 
 
-def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
-    """The levels in force and, where n does not support 1 %, what that takes.
+def describe_change(change: Change, alone: LevelImage | None, remark: str = "") -> Iterator[str]:
+    """Lines on what a change of images did, and on the levels in force after it."""
+    yield describe_revision(change.entry, changed=bool(change.images))
+    if not change.images:
+        return
+    if remark:
+        yield remark
+    if change.uncovered:
+        yield f"{change.uncovered} patches of the calibration images were covered by this alone."
+    yield describe_levels(change.entry, alone)
 
-    Args:
-        alone: the image that alone sets the reject level, if one does.
-    """
-    calibration = Calibration.from_payload(entry.calibration)
-    most = {"conformal": "at most "}.get(calibration.method, "about ")
+
+def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
+    """The levels in force, what 1 % takes if n does not support it, what sets one ``alone``."""
+    calibration = read_calibration(entry)
+    most = "at most " if calibration.bound == 1 else "about "
     reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
-    if calibration.method == "synthetic-f1":
-        reject = "what best parts them from made-up defects"
-    line = (
+    if calibration.method.name == "synthetic-f1":
+        reject = "what best parts them from synthetic defects"
+    lines = [
         f"reject above {calibration.threshold:.4g}: {reject}; review above "
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
-    )
-    if calibration.method != "conformal":
-        line += f"\n{calibration.method}: {describe_bound(calibration, entry.counts)}."
+    ]
+    if calibration.method.name != "conformal":
+        lines.append(f"{calibration.method.name}: {describe_bound(calibration, entry.counts)}.")
     missing = images_needed(DEFAULT_REJECT) - calibration.n
     if calibration.alpha_reject > DEFAULT_REJECT and missing > 0:
-        line += (
-            f"\n{calibration.n} calibration images support no less than "
-            f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} takes {missing} more "
+        holdout, more = entry.settings["holdout"], "normal images."
+        if calibration.method.name == "conformal":
+            about = round(missing / holdout)
+            more = f"(about {about} more normal images at --holdout {holdout:g})."
+        lines.append(
+            f"{calibration.n} calibration images support no less than "
+            f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} takes {missing} more {more}"
         )
-        if calibration.method == "conformal":
-            line += (
-                f"(about {round(missing / entry.settings['holdout'])} more normal images at "
-                f"--holdout {entry.settings['holdout']:g})."
-            )
-        else:
-            line += "normal images."
     if alone:
-        line += (
-            f"\nThe reject level is the score of one image, {alone.path} (the next highest is "
+        lines.append(
+            f"The reject level is the score of one image, {alone.path} (the next highest is "
             f"{alone.next_score:.4g}). Look at it: if it is no good part, "
             f"vecspect quarantine {alone.image_id} --category {entry.category}"
         )
-    return line
+    return "\n".join(lines)
 
 
 def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
-    """What is certain of the false-reject rate at a level alpha.
-
-    Args:
-        counts: of the category, which tell what has changed since it was learnt.
-    """
+    """What is certain of the false-reject rate at a level alpha; ``counts`` tell what changed."""
     if calibration.bound is None:
         return "no bound on the false-reject rate"
     if counts.get(PICKED_OUT):
         return "about alpha, no longer proven: images that calibrate were taken out by hand"
-    if counts.get(PASSED_OVER):
+    if counts.get(WITHOUT_PATCHES):
         return "about alpha, 2 alpha no longer proven: images joined without patches of their own"
-    bound = "at most alpha, exactly"
     if calibration.bound > 1:
-        bound = f"at most {calibration.bound:g} alpha in the worst case"
-    return bound
+        return f"at most {calibration.bound:g} alpha in the worst case"
+    return "at most alpha, exactly"
 
 
 def describe_replay(replay: Replay) -> str:
@@ -111,26 +119,38 @@ def describe_replay(replay: Replay) -> str:
         f"{replay.threshold_after:.4g}. {len(replay.changed)} of {len(replay.images)} verdicts "
         "would change; nothing was written."
     )
-    if not replay.changed:
-        return line
-    rows = [
-        [i.verdict, i.verdict_after, f"{i.score:.4g}", f"{i.score_after:.4g}", str(i.path)]
-        for i in replay.changed
-    ]
-    return line + "\n" + table(["now", "then", "score now", "score then", "path"], rows)
+    changed = [columns_table(_REPLAYED, replay.changed)] if replay.changed else []
+    return "\n".join([line, *changed])
 
 
-def describe_suspects(suspects: Sequence[Suspect]) -> str:
-    """The strangest normal images as a table."""
-    rows = [[str(s.rank), f"{s.score:.4g}", s.image_id, s.path] for s in suspects]
-    return table(["rank", "score", "image id", "path"], rows)
+_WATCHED: Columns = {
+    "watched": "{.name}",
+    "state": lambda signal: (
+        f"{signal.direction}, alarm after {signal.after}" if signal.alarm else "quiet"
+    ),
+    "since": "{.since}",
+    "evidence": "{.evidence:.3g}",
+    "shift in deviations": "{.shift:+.2f}",
+}
+_REPLAYED = {
+    "now": "{.verdict}",
+    "then": "{.verdict_after}",
+    "score now": "{.score:.4g}",
+    "score then": "{.score_after:.4g}",
+    "path": "{.path}",
+}
+SUSPECTS = {
+    "rank": "{.rank}",
+    "score": "{.score:.4g}",
+    "image id": "{.image_id}",
+    "path": "{.path}",
+}
+"""Columns of the strangest normal images."""
 
 
-def describe_health(health: Health) -> str:
+def describe_health(health: DriftReport) -> str:
     """One line on the whole, and a table of what is watched."""
-    verdict = "ALARM" if health.alarm else "quiet"
-    if not health.images:
-        verdict = "nothing scored yet"
+    verdict = "ALARM" if health.alarm else "quiet" if health.images else "nothing scored yet"
     line = (
         f"{health.category} ({health.backbone}), revision {health.revision}, "
         f"{health.age_days:.1f} days old: {verdict}. {health.images} images, "
@@ -138,28 +158,17 @@ def describe_health(health: Health) -> str:
         f"{health.images_for_one_percent} that a level of 1 % takes.\n"
         f"A false alarm has a probability of at most {RATE:.0%} in {WINDOW} images.\n"
     )
-    rows = [
-        [
-            signal.name,
-            f"{signal.direction}, alarm after {signal.after}" if signal.alarm else "quiet",
-            signal.since,
-            f"{signal.evidence:.3g}",
-            f"{signal.shift:+.2f}",
-        ]
-        for signal in health.signals
-    ]
-    return line + table(["watched", "state", "since", "evidence", "shift in deviations"], rows)
+    return line + columns_table(_WATCHED, health.signals)
 
 
 def describe_prediction(prediction: Prediction) -> str:
     """One image in one line."""
     box = prediction.box
-    seen = prediction.seen_before
     kind = ""
-    if seen and seen.defect_type == "unknown":
-        kind = "  unknown defect type"
-    elif seen:
+    if seen := prediction.seen_before:
         kind = f"  {seen.defect_type} ({seen.confidence:.0%}), {seen.share:.0%} of past cases"
+        if seen.defect_type == "unknown":
+            kind = "  unknown defect type"
     return (
         f"{prediction.verdict:<6}  score {prediction.score:.4g}  p {prediction.p_value:.4f}  "
         f"worst at x={box.x} y={box.y} {box.width}x{box.height}{kind}  {prediction.path}"
@@ -176,10 +185,10 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
         evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
         seen = fields["seen_before"] or {}
         proposal = {
-            "defect_type": seen.get("defect_type", ""),
-            "defect_type_confidence": seen.get("confidence", ""),
+            "defect_type": seen.get("defect_type"),
+            "defect_type_confidence": seen.get("confidence"),
         }
-        writer.writerow({"map": "", **fields, **dict(box), **evidence, **proposal})
+        writer.writerow({**fields, **dict(box), **evidence, **proposal})
 
     return write
 

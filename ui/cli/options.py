@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from backbones.errors import VecspectError
-
 if TYPE_CHECKING:
-    from indexer.calibration.base import Method as SearchMethod
-    from indexer.settings import Settings
-    from indexer.store.base import VectorStore
+    from backbones.base import Backbone
+    from indexer.catalog.category import Category as LearntCategory
+    from search.inspector import Inspector
+    from ui.settings import AppSettings
+
+Name = TypeVar("Name", bound=str)
 
 FAILED, ANOMALY = 1, 3
 """Exit codes: something failed or was skipped; an anomaly was found."""
 
 Category = Annotated[str, typer.Option("--category", "-c", help="Name of the category.")]
 Store = Annotated[
-    str | None,
-    typer.Option(help="Folder of the embedded store, or URL of a Qdrant server."),
+    str | None, typer.Option(help="Folder of the embedded store, or URL of a Qdrant server.")
 ]
 BackboneName = Annotated[
     str | None,
@@ -62,66 +67,154 @@ Padding = Annotated[
     typer.Option("--no-padding", help="EfficientAD without zero padding: loses 16 px of border."),
 ]
 Method = Annotated[
-    str | None,
-    typer.Option(help="conformal, cross-conformal, sigma or synthetic-f1."),
+    str | None, typer.Option(help="conformal, cross-conformal, sigma or synthetic-f1.")
 ]
+ImageIds = Annotated[list[str], typer.Argument(metavar="IMAGE_ID")]
+ImageId = Annotated[str, typer.Argument(metavar="IMAGE_ID")]
+Top = Annotated[int, typer.Option(min=1, help="How many.")]
+ListedBackbone = Annotated[
+    str, typer.Option("--backbone", help="A name from `vecspect backbones`.")
+]
+WeightFile = Annotated[Path, typer.Option("--weights", help="Weight file, .safetensors or .pth.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def settings_of(**flags: Any) -> Settings:
+@dataclass(frozen=True, slots=True)
+class LearningOptions:
+    """How a category is learnt."""
+
+    coreset: Coreset
+    holdout: Holdout
+    seed: Seed
+    reject: Reject
+    review: Review
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """How a network is built."""
+
+    precision: Precision
+    device: Device
+    input_size: InputSize
+    crop: Crop
+    no_padding: Padding
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOptions:
+    """Where a category lies."""
+
+    backbone: BackboneName
+    store: Store
+
+    def open(self, category: str) -> AbstractContextManager[LearntCategory]:
+        """The category of that name."""
+        from ui.stores import open_category
+
+        return open_category(category, **asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """Where a category lies, and how its network is run."""
+
+    backbone: BackboneName
+    weights: Weights
+    device: Device
+    store: Store
+
+    def open(self, category: str) -> AbstractContextManager[LearntCategory]:
+        """The category of that name."""
+        from ui.stores import open_category
+
+        return open_category(category, self.backbone, device=self.device, store=self.store)
+
+    def network(self, category: LearntCategory) -> Backbone:
+        """The network that a category was learnt with."""
+        from search.inspector import load_category_network
+
+        device = settings_of(device=self.device).device
+        return load_category_network(category.entry, self.weights, device)
+
+    def open_inspector(self, category: str) -> AbstractContextManager[Inspector]:
+        """The inspector of the category of that name."""
+        from ui.stores import open_inspector
+
+        return open_inspector(category, **asdict(self))
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as Typer reads it: parameters that are dataclasses are spread into options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        spread, default = {name: hints[name]}, parameter.default
+        if name in groups:
+            spread, default = get_type_hints(groups[name], include_extras=True), None
+        parameters += [
+            inspect.Parameter(option, parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for option, hint in spread.items()
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run
+
+
+def settings_of(
+    *,
+    reject: float | None = None,
+    review: float | None = None,
+    no_padding: bool | None = None,
+    **flags: Any,
+) -> AppSettings:
     """Settings of this process, with the flags that were given."""
-    from indexer.settings import load_settings
+    from ui.settings import load_settings
 
-    return load_settings(**flags)
-
-
-def open_store_of(settings: Settings) -> VectorStore:
-    """The store in use, made if it is not there."""
-    from indexer.store.base import ServerCollections
-    from indexer.store.open import open_store
-
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    collections = ServerCollections(
-        settings.shards, settings.replication, settings.write_consistency, settings.quantization
-    )
-    return open_store(
-        settings.store, api_key=key, prefer_grpc=settings.prefer_grpc, collections=collections
-    )
+    padding = False if no_padding else None
+    return load_settings(alpha_reject=reject, alpha_review=review, padding=padding, **flags)
 
 
-def method_of(name: str | None) -> SearchMethod | None:
-    """The method of that name; a usage error lists those there are."""
-    from indexer.calibration.base import METHODS
+def one_of(name: str, known: tuple[Name, ...], option: str, expected: str = "") -> Name:
+    """The name, if it is known; else a usage error that says what was expected."""
+    if name not in known:
+        expected = expected or f"{', '.join(known[:-1])} or {known[-1]}"
+        raise typer.BadParameter(f"expected {expected}, got '{name}'", param_hint=option)
+    return known[known.index(name)]
+
+
+def method_of(name: str | None) -> str | None:
+    """The name of a calibration method; a usage error lists those there are."""
+    from indexer.calibration.methods import CALIBRATIONS
 
     if name is None:
         return None
-    if name not in METHODS:
-        raise typer.BadParameter(
-            f"expected one of {', '.join(METHODS)}, got '{name}'", param_hint="--method"
-        )
-    return METHODS[METHODS.index(name)]
+    return one_of(name, tuple(CALIBRATIONS), "--method", f"one of {', '.join(CALIBRATIONS)}")
 
 
-def open_existing(settings: Settings) -> VectorStore:
-    """For commands that only read: a mistyped folder is named, not made."""
-    if "://" not in settings.store and not Path(settings.store).expanduser().is_dir():
-        raise VecspectError(
-            f"no store at {settings.store}. Name another with --store, or learn a category: "
-            "vecspect index DATASET --category NAME"
-        )
-    return open_store_of(settings)
+def pairs_of(
+    texts: list[str] | None, option: str, form: str = "KEY=VALUE", *, empty: bool = True
+) -> dict[str, str]:
+    """Values by key; a usage error shows the form, also for a value that may not be empty."""
+    pairs = {}
+    for text in texts or []:
+        key, separator, value = text.partition("=")
+        if not (key and separator and (value or empty)):
+            raise typer.BadParameter(f"expected {form}, got '{text}'", param_hint=option)
+        pairs[key] = value
+    return pairs
 
 
-def weights_by_name(pairs: list[str]) -> dict[str, Path]:
+def weights_by_name(texts: list[str] | None) -> dict[str, Path]:
     """Files by backbone from NAME=FILE; a usage error shows the form."""
-    named = {}
-    for pair in pairs:
-        name, separator, file = pair.partition("=")
-        if not separator or not file:
-            raise typer.BadParameter(
-                f"expected NAME=FILE, for example patchcore-resnet18=resnet18.safetensors, "
-                f"got '{pair}'",
-                param_hint="--weights",
-            )
-        named[name] = Path(file)
-    return named
+    form = "NAME=FILE, for example patchcore-resnet18=resnet18.safetensors"
+    pairs = pairs_of(texts, "--weights", form, empty=False)
+    return {name: Path(file) for name, file in pairs.items()}

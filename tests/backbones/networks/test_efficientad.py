@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from backbones.base import PDN_BORDER
 from backbones.errors import BackboneError
+from backbones.families import FAMILIES
 from backbones.networks.efficientad import PatchDescriptionNetwork, PdnNetwork
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
@@ -90,7 +90,7 @@ def test_maps_of_256_px_are_64_cells_wide_with_padding_and_56_without(
 def test_features_are_those_of_the_papers_tables_from_either_layout_of_the_file(
     name: str, padding: bool, layout: str
 ) -> None:
-    spec = replace(find_spec(name), input_size=96, padding=padding)
+    spec = replace(find_spec(name), input_size=(96, 96), padding=padding)
     reference = paper(spec.architecture, padding)
     state = reference.state_dict()
     assert "0.weight" in state
@@ -102,7 +102,7 @@ def test_features_are_those_of_the_papers_tables_from_either_layout_of_the_file(
         patches, images = PdnNetwork(spec, state)(pixels(96))
     rows = maps.shape[2] // 2
     averaged = maps.reshape(1, 384, rows, 2, rows, 2).mean(dim=(3, 5)).permute(0, 2, 3, 1)
-    assert patches.shape == (1, spec.grid, spec.grid, 384)
+    assert patches.shape == (1, *spec.grid, 384)
     torch.testing.assert_close(patches, averaged)
     torch.testing.assert_close(images, averaged.mean(dim=(1, 2)))
 
@@ -112,11 +112,11 @@ def test_cells_that_do_not_feel_the_padding_are_the_same_without_it(
     architecture: str,
 ) -> None:
     state = paper(architecture, True).state_dict()
-    padded = replace(find_spec(f"efficientad-{architecture}"), input_size=96)
+    padded = replace(find_spec(f"efficientad-{architecture}"), input_size=(96, 96))
     unpadded = replace(padded, padding=False)
     with torch.inference_mode():
         whole, inner = (PdnNetwork(s, state)(pixels(96))[0] for s in (padded, unpadded))
-    cells = PDN_BORDER // padded.stride
+    cells = FAMILIES["pdn"].border // padded.stride
     torch.testing.assert_close(inner, whole[:, cells:-cells, cells:-cells])
     assert not torch.allclose(inner[:, 0], whole[:, 0, cells:-cells]), "the border is another"
 
@@ -156,7 +156,7 @@ def test_pth_file_of_a_teacher_loads_by_name(
         "efficientad-small",
         weights=tmp_path / "teacher_small.pth",
         precision="f32",
-        input_size=96,
+        input_size=(96, 96),
         padding=padding,
     )
     noise = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)

@@ -38,11 +38,11 @@ def test_spec_tells_what_the_network_gives(
 ) -> None:
     spec = find_spec(f"timm:{name}")
     assert (spec.family, spec.layers, spec.stride, spec.grid, spec.dim) == (
-        family, layers, stride, grid, dim
+        family, layers, stride, (grid, grid), dim
     )  # fmt: skip
     with torch.device("meta"):
         network = build_network(spec)
-        patches, images = network(torch.empty(1, 3, spec.side, spec.side))
+        patches, images = network(torch.empty(1, 3, *spec.shape))
     assert patches.shape == (1, grid, grid, dim)
     assert images.shape == (1, dim)
     weights = sum(weight.numel() for weight in network.parameters())
@@ -58,9 +58,9 @@ def test_name_of_the_spec_holds_the_layers_in_order_and_names_it_again() -> None
 def test_normalisation_size_and_source_are_those_of_the_pretrained_weights() -> None:
     usual, other = timm_spec("timm:deit_tiny_patch16_224"), timm_spec("timm:test_vit")
     assert (usual.mean, usual.std) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-    assert (usual.input_size, usual.hub_tag, usual.licence) == (224, "fb_in1k", "apache-2.0")
+    assert (usual.input_size, usual.hub_tag, usual.licence) == ((224, 224), "fb_in1k", "apache-2.0")
     assert other.mean == IMAGENET_INCEPTION_MEAN == other.std
-    assert other.input_size == 160
+    assert other.input_size == (160, 160)
     assert timm_spec("timm:resnet18.tv_in1k").hub_tag == "tv_in1k"
     assert timm_spec("timm:resnet18.tv_in1k").architecture == "resnet18"
 
@@ -85,7 +85,7 @@ def test_what_timm_does_not_have_is_refused_in_one_line(name: str, line: str) ->
 
 
 def test_size_that_a_network_cannot_take_is_refused_in_one_line() -> None:
-    spec = replace(timm_spec("timm:swin_tiny_patch4_window7_224"), input_size=8)
+    spec = replace(timm_spec("timm:swin_tiny_patch4_window7_224"), input_size=(8, 8))
     with pytest.raises(BackboneError, match="does not take an input of 8 px") as caught:
         build_network(spec)
     assert "\n" not in str(caught.value)
@@ -95,14 +95,14 @@ def test_size_that_a_network_cannot_take_is_refused_in_one_line() -> None:
 def test_exported_network_gives_the_features_of_torch(
     random_network: MakeNetwork, tmp_path: Path, name: str
 ) -> None:
-    spec = replace(timm_spec(f"timm:{name}"), input_size=64)
+    spec = replace(timm_spec(f"timm:{name}"), input_size=(64, 64))
     network = random_network(spec)
     export(network, spec, tmp_path / "network.xml", "weights")
     with torch.inference_mode():
-        patches, images = Graph(network, spec)(torch.from_numpy(pictures(2, 64)))
+        patches, images = Graph(network, spec)(torch.from_numpy(pictures(2, (64, 64))))
     exported = OpenVinoBackbone(spec, tmp_path / "network.xml", "f32", "weights")
     assert_same(
-        exported.embed(pictures(2, 64)),
+        exported.embed(pictures(2, (64, 64))),
         Features(patches.contiguous().numpy(), images.numpy()),
         1e-3,
     )
@@ -110,7 +110,7 @@ def test_exported_network_gives_the_features_of_torch(
 
 def test_network_that_openvino_cannot_hold_is_refused_in_one_line(tmp_path: Path) -> None:
     """It interpolates its position embeddings anew for every picture."""
-    spec = replace(timm_spec("timm:test_vit"), input_size=64)
+    spec = replace(timm_spec("timm:test_vit"), input_size=(64, 64))
     with pytest.raises(BackboneError, match="'timm:test_vit:5' cannot be exported") as caught:
         export(build_network(spec), spec, tmp_path / "network.xml", "weights")
     assert "\n" not in str(caught.value)

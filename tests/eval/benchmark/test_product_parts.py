@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmark.product_parts import parts_of
+from eval.benchmark.product_parts import product_parts
 
 
 def groups(*names: str) -> set[frozenset[str]]:
-    parts = parts_of([Path(name) for name in names])
+    parts = product_parts([Path(name) for name in names])
     return {frozenset(np.array(names)[parts == part].tolist()) for part in parts}
 
 

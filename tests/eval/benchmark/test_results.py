@@ -19,7 +19,8 @@ from eval.benchmark.results import (
     ResultError,
     summarise,
 )
-from eval.metrics.detection import PixelMetrics, Rate
+from eval.metrics.detection import Rate
+from eval.metrics.pixels import PixelMetrics
 
 RUN = CategoryRun(
     category="tile",

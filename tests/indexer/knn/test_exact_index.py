@@ -6,18 +6,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.knn import exact_index, skip_bounds
+from indexer.knn import exact_index, pca
 from indexer.knn.exact_index import ExactIndex
-from indexer.knn.kernels import COARSE, LANES, PADDING
-from indexer.knn.skip_bounds import (
-    BOX_AXES,
-    LONGEST,
-    Shortener,
-    coarsen,
-    lay_out,
-    rounding_of,
-    split_into_groups,
-)
+from indexer.knn.reference import all_distances
+from tests.indexer.knn.vectors import clusters, dims, normal, on_sphere, seeds, sizes
 
 Float32 = NDArray[np.float32]
 
@@ -25,17 +17,11 @@ CLAIMED = 1e-4
 """Relative error of a distance that vecspect promises."""
 
 
-def all_distances(queries: Float32, bank: Float32) -> NDArray[np.float64]:
-    """(Q, M), straight from the definition in float64."""
-    difference = queries[:, None].astype(np.float64) - bank[None].astype(np.float64)
-    return np.asarray(np.linalg.norm(difference, axis=2))
-
-
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many groups among few vectors: what takes thousands of vectors in earnest."""
     monkeypatch.setattr(exact_index, "GROUP", 16)
-    monkeypatch.setattr(skip_bounds, "ROWS", 100)
+    monkeypatch.setattr(pca, "ROWS", 100)
 
 
 def assert_exact(bank: Float32, queries: Float32) -> None:
@@ -48,30 +34,6 @@ def assert_exact(bank: Float32, queries: Float32) -> None:
     np.testing.assert_allclose(attained, truth, rtol=CLAIMED, atol=0, err_msg="wrong neighbour")
     assert nearest.distances.dtype == np.float32
     assert nearest.indices.dtype == np.int64
-
-
-def normal(seed: int, *shape: int) -> Float32:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def clusters(
-    seed: int, *, size: int, queries: int, dim: int, apart: float, spread: float
-) -> tuple[Float32, Float32]:
-    """A bank of three tight clusters far apart, and queries among them."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((3, dim)) * apart
-
-    def draw(count: int) -> Float32:
-        chosen = centres[rng.integers(3, size=count)]
-        drawn = (chosen + spread * rng.standard_normal((count, dim))).astype(np.float32)
-        return np.asarray(drawn)
-
-    return draw(size), draw(queries)
-
-
-sizes = st.sampled_from([1, 2, 7, 150])
-dims = st.sampled_from([1, 2, 3, 40, 63, 64, 65, 100])
-seeds = st.integers(0, 2**16)
 
 
 @settings(deadline=None, max_examples=60)
@@ -116,15 +78,6 @@ def test_vectors_on_a_grid_with_ties_and_duplicates_find_a_nearest(seed: int, di
     rng = np.random.default_rng(seed)
     bank, queries = (rng.integers(-2, 3, (n, dim)).astype(np.float32) for n in (150, 30))
     assert_exact(bank, queries)
-
-
-def on_sphere(seed: int, size: int, dim: int, radius: float, jitter: float) -> Float32:
-    """(size, dim) vectors, all almost as far from the origin: every lower bound is about equal."""
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((size, dim))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    radii = radius * (1 + jitter * rng.standard_normal((size, 1)))
-    return np.asarray((directions * radii).astype(np.float32))
 
 
 @settings(deadline=None, max_examples=60)
@@ -199,69 +152,6 @@ def test_many_identical_bank_vectors_are_all_the_nearest() -> None:
     assert nearest.distances == pytest.approx([0, np.sqrt(20)], rel=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    seed=seeds,
-    dim=st.sampled_from([2, 40, 129, 200]),
-    tightness=st.integers(0, 7),
-    magnitude=st.integers(-6, 6),
-)
-def test_no_bound_exceeds_the_distance_it_bounds(
-    seed: int, dim: int, tightness: int, magnitude: int
-) -> None:
-    """What the certificate rests on, with the rounding that it allows for and no more."""
-    apart = 10.0**magnitude
-    bank, queries = clusters(
-        seed, size=90, queries=20, dim=dim, apart=apart, spread=apart * 10.0**-tightness
-    )
-    shortener = Shortener(bank)
-    short, query = shortener.shorten(bank), shortener.shorten(queries)
-    lengths = np.sqrt(query.squared) + np.sqrt(short.squared.max())
-    allowed = (all_distances(queries, bank) + rounding_of(lengths, dim)[:, None]) * (1 + 1e-6)
-    assert (all_distances(query.values, short.values) <= allowed).all()
-    unit = float(lengths.max()) / LONGEST or 1.0
-    coarse, coarse_query = coarsen(short.values, unit), coarsen(query.values, unit)
-    steps = all_distances(coarse_query.values.astype(np.float32), coarse.values.astype(np.float32))
-    bounds = unit * (steps - coarse_query.error[:, None] - coarse.error)
-    assert (bounds <= allowed).all()
-    for group in split_into_groups(short.values[:, :BOX_AXES], 8):
-        boxed, asked = short.values[group, :BOX_AXES], query.values[:, :BOX_AXES]
-        beyond = np.maximum(0, np.maximum(boxed.min(axis=0) - asked, asked - boxed.max(axis=0)))
-        assert (np.linalg.norm(beyond, axis=1) <= allowed[:, group].min(axis=1)).all()
-
-
-@pytest.mark.parametrize("dim", [1, 5, 62, 63, 64, 200])
-def test_short_vector_is_as_long_as_the_full_one_and_the_coarse_one_but_for_rounding(
-    dim: int,
-) -> None:
-    vectors, shortener = normal(1, 20, dim), Shortener(normal(0, 300, dim))
-    lengths = np.linalg.norm(vectors - shortener.mean, axis=1)
-    short = shortener.shorten(vectors).values
-    np.testing.assert_allclose(np.linalg.norm(short, axis=1), lengths, rtol=1e-6)
-    unit = float(lengths.max()) / LONGEST
-    coarse = coarsen(short, unit)
-    off = np.abs(np.sqrt(coarse.squared.astype(np.float64)) - lengths / unit)
-    assert (off <= coarse.error + 1e-2).all()
-    assert coarse.error.max() <= np.sqrt(COARSE) / 2
-
-
-def test_blocks_hold_every_vector_once_in_pairs_of_values() -> None:
-    bank = normal(0, 50, 70)
-    short = Shortener(bank).shorten(bank).values
-    coarse = coarsen(short, 1e-3)
-    laid = lay_out(bank, short, coarse, 12)
-    assert sorted(laid.rows[laid.rows != PADDING]) == list(range(50))
-    for place, row in enumerate(laid.rows):
-        values = laid.coarse[place // LANES, :, place % LANES].ravel()
-        half = laid.halves[place // LANES, place % LANES]
-        if row == PADDING:
-            assert not values.any()
-            assert half == -(2**30)
-        else:
-            assert values.tolist() == coarse.values[row].tolist()
-            assert half == -(coarse.squared[row] // 2)
-
-
 @pytest.mark.parametrize("times", [0.5, 1.0, 1.999, 2.001, 50.0])
 def test_query_of_any_length_beside_the_longest_bank_vector_finds_its_nearest(
     times: float,
@@ -274,15 +164,6 @@ def test_query_of_any_length_beside_the_longest_bank_vector_finds_its_nearest(
     assert_exact(bank, bank.mean(axis=0) + np.float32(times * longest) * directions)
     axis = bank[np.linalg.norm(bank - bank.mean(axis=0), axis=1).argmax()] - bank.mean(axis=0)
     assert_exact(bank, (bank.mean(axis=0) - np.float32(times) * axis)[None])
-
-
-@pytest.mark.parametrize("size", [1, 8, 9, 50, 64])
-def test_every_vector_is_in_one_group_of_at_most_the_size_asked_for(size: int) -> None:
-    groups = split_into_groups(normal(0, size, 5), 8)
-    assert sorted(np.concatenate(groups)) == list(range(size))
-    lengths = [len(group) for group in groups]
-    assert min(lengths) >= 1
-    assert max(lengths) <= 8
 
 
 def test_no_query_gives_no_distance() -> None:
@@ -314,6 +195,27 @@ def test_bank_of_the_wrong_shape_is_refused() -> None:
 
 
 def test_queries_of_the_wrong_shape_are_refused() -> None:
-    for shape in ((3,), (2, 4), (1, 2, 3)):
-        with pytest.raises(ValueError, match=r"queries must have shape \(Q, 3\), got"):
+    for shape in ((3,), (2, 4), (1, 2, 4)):
+        with pytest.raises(ValueError, match=r"queries must have shape \(\.\.\., 3\), got"):
             ExactIndex(normal(0, 5, 3)).search(np.zeros(shape, dtype=np.float32))
+
+
+@pytest.mark.parametrize(("rows", "cols", "bank"), [(1, 1, 1), (3, 5, 20), (4, 2, 700)])
+def test_each_cell_has_the_distance_to_its_nearest_patch_and_which_that_is(
+    rows: int, cols: int, bank: int
+) -> None:
+    rng = np.random.default_rng(bank)
+    patches = rng.normal(size=(rows, cols, 8)).astype(np.float32)
+    vectors = rng.normal(size=(bank, 8)).astype(np.float32)
+    found = ExactIndex(vectors).search(patches)
+    apart = np.linalg.norm(patches[:, :, None].astype(np.float64) - vectors, axis=3)
+    np.testing.assert_allclose(found.distances, apart.min(axis=2), rtol=1e-5)
+    np.testing.assert_array_equal(found.indices, apart.argmin(axis=2))
+    assert found.distances.dtype == np.float32
+
+
+def test_patches_of_the_bank_lie_at_distance_zero_of_themselves() -> None:
+    patches = np.random.default_rng(0).normal(size=(4, 6, 8)).astype(np.float32)
+    found = ExactIndex(patches.reshape(-1, 8)).search(patches)
+    assert not found.distances.any()
+    np.testing.assert_array_equal(found.indices, np.arange(24).reshape(4, 6))

@@ -10,14 +10,12 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from backbones.base import Backbone
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import CategoryError, patches_collection, visible
+from indexer.catalog.commits import find_category
+from indexer.data.dataset import read_dataset
 from indexer.knn.pca import principal_axes
 from indexer.scoring.whitening import AXES, Float32, read_whitening, whitening_of
 from indexer.store.base import VectorStore
-from search.inspector import Inspector
-from tests.indexer.update.test_insertion import add
-from tests.search.retrieval.test_region import defects, learn_again
+from indexer.update.insertion import add_images
 
 DIM = 12
 
@@ -67,25 +65,13 @@ def test_few_patches_or_equal_ones_leave_no_vector_without_direction(count: int)
 def test_whitening_stays_as_the_bank_grows(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
-    before = read_whitening(learnt, find_entry(learnt, "grid"))
-    Image.open(defects(dataset)[0]).rotate(90).save(tmp_path / "turned.png")
-    assert add(learnt, network, [tmp_path / "turned.png"]).patches
-    after = find_entry(learnt, "grid")
-    assert after.revision == 2
-    assert np.array_equal(before.damping, read_whitening(learnt, after).damping)
+    grid = find_category(learnt, "grid")
+    before = read_whitening(grid)
+    defective = next(r.path for r in read_dataset(dataset) if r.label == "defective")
+    Image.open(defective).rotate(90).save(tmp_path / "turned.png")
+    change = add_images([tmp_path / "turned.png"], category=grid, backbone=network)
+    assert change.patches
+    after = find_category(learnt, "grid")
+    assert after.entry.revision == 2
+    assert np.array_equal(before.damping, read_whitening(after).damping)
     assert len(before.damping) == AXES
-
-
-def test_library_that_kept_defects_in_another_form_says_what_to_do_and_is_learnt_again(
-    learnt: VectorStore, network: Backbone, dataset: Path
-) -> None:
-    entry, query = find_entry(learnt, "grid"), defects(dataset)[0]
-    kept = patches_collection("grid", "compact")
-    learnt.delete(kept, {**visible(entry), "kind": "whitening"})
-    inspector = Inspector(learnt, "grid", network=network)
-    assert inspector.inspect(query).seen_before is None
-    assert len(inspector.similar(query)) == 5
-    with pytest.raises(CategoryError, match=r"in another form\. Learn it again: vecspect index"):
-        inspector.similar(query, by="defect")
-    assert learn_again(learnt, network, dataset).revision == 2
-    assert Inspector(learnt, "grid", network=network).similar(query, by="defect")

@@ -6,7 +6,7 @@ The server runs when QDRANT_URL (and QDRANT_API_KEY, if it wants one) is set.
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -397,17 +397,41 @@ def test_a_missing_collection_is_named_in_one_line(store: VectorStore) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    for location in (str(tmp_path / "store"), ":memory:"):
-        store = open_store(location)
-        assert store.location.endswith(location)
-        store.close()
-        store.close()
-        with pytest.raises(StoreError, match="closed"):
-            store.collections()
+def test_head_moves_only_from_where_it_is(store: VectorStore) -> None:
+    key = f"{PREFIX}grid--compact"
+    assert store.head(key) is None
+    assert not store.move_head(key, "1-a", "2-b")
+    assert store.move_head(key, None, "1-a")
+    assert not store.move_head(key, None, "1-b")
+    assert not store.move_head(key, "1-b", "2-a")
+    assert (store.head(key), store.heads()[key]) == ("1-a", "1-a")
+    assert store.move_head(key, "1-a", "2-b")
+    assert not store.move_head(key, "1-a", "2-c")
+    assert (store.head(key), store.heads()[key]) == ("2-b", "2-b")
 
 
-@pytest.mark.parametrize("location", ["", "ftp://host/x", "file:///tmp/x"])
-def test_an_unknown_kind_of_location_is_refused(location: str) -> None:
-    with pytest.raises(StoreError, match="expected a folder"):
-        open_store(location)
+def test_heads_of_keys_are_apart(store: VectorStore) -> None:
+    keys = [f"{PREFIX}tile--compact", f"{PREFIX}tile--compact-2", f"{PREFIX}tile"]
+    for number, key in enumerate(keys):
+        assert store.move_head(key, None, f"{number}-x")
+    assert [store.head(key) for key in keys] == ["0-x", "1-x", "2-x"]
+
+
+def test_of_many_writers_one_moves_the_head(store: VectorStore) -> None:
+    key = f"{PREFIX}race"
+    for before, revision in ((None, 1), ("1-won", 2)):
+        with ThreadPoolExecutor(8) as pool:
+            moved = list(
+                pool.map(
+                    lambda n, b=before, r=revision: store.move_head(key, b, f"{r}-{n}"), range(8)
+                )
+            )
+        assert moved.count(True) == 1
+        assert store.head(key) == f"{revision}-{moved.index(True)}"
+        assert store.move_head(key, store.head(key), f"{revision}-won")
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "a b", "ä"])
+def test_head_of_a_name_that_no_server_takes_is_refused(store: VectorStore, bad: str) -> None:
+    with pytest.raises(StoreError, match="bad collection name"):
+        store.move_head(PREFIX + "odd", None, f"1-{bad}/")

@@ -6,21 +6,15 @@ import pytest
 
 from backbones.base import Backbone
 from backbones.errors import ImageError
+from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import (
-    DEFECT,
-    WHOLE,
-    CatalogEntry,
-    CategoryError,
-    LibraryImage,
-    images_collection,
-    visible,
-)
+from indexer.catalog.entry import CategoryError, LibraryImage
+from indexer.catalog.schema import DEFECT, WHOLE
 from indexer.store.base import VectorStore
-from indexer.update.insertion import Change, rollback
+from indexer.update.change import Change
 from indexer.update.labels import label_images
-from search.calibrator import ConformalCalibrator
+from indexer.update.rollback import rollback
+from tests.indexer.world import IMAGES, current
 
 
 def never() -> Backbone:
@@ -28,45 +22,37 @@ def never() -> Backbone:
 
 
 def label(store: VectorStore, ids: list[str], backbone: Any = never, **what: Any) -> Change:
-    return label_images(
-        ids,
-        store=store,
-        entry=find_entry(store, "grid"),
-        calibrator=ConformalCalibrator(),
-        backbone=backbone,
-        **what,
-    )
+    return label_images(ids, category=current(store), backbone=backbone, **what)
 
 
-def images_of(store: VectorStore, entry: CatalogEntry, **wanted: str) -> list[LibraryImage]:
-    images = read_images(store, entry).values()
+def images_of(category: Category, **wanted: str) -> list[LibraryImage]:
+    images = read_images(category).values()
     return [i for i in images if all(getattr(i, n) == v for n, v in wanted.items())]
 
 
 def test_several_images_get_type_and_fields_as_one_revision(learnt: VectorStore) -> None:
-    before = find_entry(learnt, "grid")
-    a, b = [i.image_id for i in images_of(learnt, before, label="defective")[:2]]
+    before = current(learnt)
+    a, b = [i.image_id for i in images_of(before, label="defective")[:2]]
     change = label(learnt, [a, b], defect_type="hole", fields={"line": "3", "batch": "x"})
-    after = find_entry(learnt, "grid")
-    assert (after.revision, set(change.images)) == (2, {a, b})
-    assert after.action == "labelled 2 images hole, line=3, batch=x"
-    images = read_images(learnt, after)
+    after = current(learnt)
+    assert (after.entry.revision, set(change.images)) == (2, {a, b})
+    assert after.entry.action == "labelled 2 images hole, line=3, batch=x"
+    images = read_images(after)
     assert images[a].defect_type == images[b].defect_type == "hole"
     assert images[a].fields == {"line": "3", "batch": "x"}
-    assert len(images) == len(read_images(learnt, before)), "no image doubles"
+    assert len(images) == len(read_images(before)), "no image doubles"
     label(learnt, [a], fields={"batch": ""})
-    assert read_images(learnt, find_entry(learnt, "grid"))[a].fields == {"line": "3"}
-    old = rollback(1, store=learnt, entry=find_entry(learnt, "grid"))
-    assert read_images(learnt, old)[a] == read_images(learnt, before)[a]
+    assert read_images(current(learnt))[a].fields == {"line": "3"}
+    old = rollback(1, category=current(learnt))
+    assert read_images(old)[a] == read_images(before)[a]
 
 
 def test_labelling_keeps_the_embeddings(learnt: VectorStore) -> None:
-    library = images_collection("grid", "compact")
-    image = images_of(learnt, find_entry(learnt, "grid"), label="defective")[0]
+    image = images_of(current(learnt), label="defective")[0]
 
     def vectors() -> dict[str, list[float]]:
-        where = {**visible(find_entry(learnt, "grid")), "image_id": image.image_id}
-        (point,) = learnt.scroll(library, where, with_vectors=True)
+        where = {**current(learnt).visible, "image_id": image.image_id}
+        (point,) = learnt.scroll(IMAGES, where, with_vectors=True)
         return {name: row.tolist() for name, row in point.vectors.items()}
 
     before = vectors()
@@ -77,38 +63,38 @@ def test_labelling_keeps_the_embeddings(learnt: VectorStore) -> None:
 
 
 def test_same_label_again_changes_nothing(learnt: VectorStore) -> None:
-    image = images_of(learnt, find_entry(learnt, "grid"), label="defective")[0]
+    image = images_of(current(learnt), label="defective")[0]
     change = label(learnt, [image.image_id], defect_type=image.defect_type)
-    assert (change.images, find_entry(learnt, "grid").revision) == ((), 1)
+    assert (change.images, current(learnt).entry.revision) == ((), 1)
 
 
 def test_missed_defect_becomes_defective_with_what_deviates(
     learnt: VectorStore, network: Backbone
 ) -> None:
-    missed = images_of(learnt, find_entry(learnt, "grid"), label="normal", split="test")[0]
+    missed = images_of(current(learnt), label="normal", split="test")[0]
     label(learnt, [missed.image_id], lambda: network, defect_type="stain")
-    entry = find_entry(learnt, "grid")
-    where = {**visible(entry), "image_id": missed.image_id}
-    (point,) = learnt.scroll(images_collection("grid", "compact"), where, with_vectors=True)
+    category = current(learnt)
+    where = {**category.visible, "image_id": missed.image_id}
+    (point,) = learnt.scroll(IMAGES, where, with_vectors=True)
     assert (point.payload["label"], point.payload["defect_type"]) == ("defective", "stain")
     assert DEFECT in point.vectors
-    assert entry.counts["test_images"] == 10
+    assert category.entry.counts["test_images"] == 10
 
 
-def test_normal_images_that_judge_others_are_not_named(learnt: VectorStore) -> None:
-    entry = find_entry(learnt, "grid")
+def test_images_of_the_bank_and_the_calibration_are_not_named(learnt: VectorStore) -> None:
+    category = current(learnt)
     for role in ("bank", "calibration"):
-        image = images_of(learnt, entry, split=role)[0]
+        image = images_of(category, split=role)[0]
         with pytest.raises(CategoryError, match=f"vecspect quarantine {image.image_id}"):
             label(learnt, [image.image_id], defect_type="hole")
-    assert find_entry(learnt, "grid").revision == 1
+    assert current(learnt).entry.revision == 1
 
 
 def test_what_cannot_be_labelled_is_said_in_one_line(learnt: VectorStore) -> None:
-    entry = find_entry(learnt, "grid")
+    category = current(learnt)
     with pytest.raises(CategoryError, match="no image nobody in the library"):
         label(learnt, ["nobody"], defect_type="hole")
-    image = images_of(learnt, entry, label="defective")[0]
+    image = images_of(category, label="defective")[0]
     with pytest.raises(CategoryError, match="'a b' is not a field name"):
         label(learnt, [image.image_id], fields={"a b": "1"})
 
@@ -116,8 +102,8 @@ def test_what_cannot_be_labelled_is_said_in_one_line(learnt: VectorStore) -> Non
 def test_image_whose_file_is_gone_cannot_become_defective(
     learnt: VectorStore, network: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missed = images_of(learnt, find_entry(learnt, "grid"), label="normal", split="test")[0]
+    missed = images_of(current(learnt), label="normal", split="test")[0]
     monkeypatch.setattr("indexer.update.labels.sha256_of", lambda path: "of other bytes")
     with pytest.raises(ImageError, match="gone or changed"):
         label(learnt, [missed.image_id], lambda: network, defect_type="stain")
-    assert find_entry(learnt, "grid").revision == 1
+    assert current(learnt).entry.revision == 1

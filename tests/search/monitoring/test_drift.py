@@ -8,15 +8,15 @@ import pytest
 from PIL import Image, ImageFilter
 
 from backbones.base import Backbone
-from backbones.image_quality import look_of
-from backbones.specs import find_spec
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import health_collection
-from indexer.data.image_records import read_dataset
+from indexer.calibration.base import Levels
+from indexer.catalog.commits import find_category
+from indexer.catalog.schema import inspections_collection
+from indexer.data.dataset import read_dataset
+from indexer.records.drift_window import DriftWindow
 from indexer.store.base import VectorStore
-from search.calibrator import change_levels
+from indexer.update.levels import change_levels
 from search.inspector import Inspector
-from search.monitoring.drift import Watch, betting_capital, check_health
+from search.monitoring.drift import betting_capital, check_drift, drift_traces
 
 STREAMS = 400
 
@@ -52,30 +52,30 @@ def test_shift_raises_the_capital_soon_and_says_which_way(shift: float, sign: in
 
 
 def test_nothing_scored_is_quiet(learnt: VectorStore) -> None:
-    health = check_health(learnt, find_entry(learnt, "grid"))
-    assert (health.images, health.alarm, health.calibration_images) == (0, False, 3)
-    assert health.images_for_one_percent == 99
+    report = check_drift(find_category(learnt, "grid"))
+    assert (report.images, report.alarm, report.calibration_images) == (0, False, 3)
+    assert report.images_for_one_percent == 99
 
 
 def test_dimmed_blurred_images_raise_the_alarm_and_the_store_remembers(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
-    watch = Watch(learnt, inspector.entry)
+    window = DriftWindow(inspector.category)
     normal = [r.path for r in read_dataset(dataset) if r.label == "normal"]
     for path in normal:
-        watch.record(inspector.inspect(path))
-    quiet = check_health(learnt, inspector.entry)
+        window.record(inspector.inspect(path).inspected())
+    quiet = check_drift(inspector.category)
     assert (quiet.images, quiet.alarm) == (len(normal), False)
-    again = Watch(learnt, inspector.entry)
+    again = DriftWindow(inspector.category)
     for path in normal:
         moved = tmp_path / path.name
         picture = Image.open(path).convert("RGB").filter(ImageFilter.GaussianBlur(2))
         Image.fromarray((np.asarray(picture) * 0.6).astype(np.uint8)).save(moved)
-        again.record(inspector.inspect(moved))
-    health = check_health(learnt, inspector.entry)
-    assert health.images == 2 * len(normal)
-    states = {s.name: s for s in health.signals}
+        again.record(inspector.inspect(moved).inspected())
+    report = check_drift(inspector.category)
+    assert report.images == 2 * len(normal)
+    states = {s.name: s for s in report.signals}
     assert states["brightness"].shift < -3
     assert states["sharpness"].direction in ("more blurred", "")
     assert states["brightness"].evidence > 10 * max(s.evidence for s in quiet.signals)
@@ -87,27 +87,33 @@ def test_window_rolls_and_a_new_revision_starts_anew(
     dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("search.monitoring.drift.WINDOW", 5)
+    monkeypatch.setattr("indexer.records.drift_window.WINDOW", 5)
     inspector = Inspector(learnt, "grid", network=network)
     prediction = inspector.inspect(read_dataset(dataset)[0].path)
-    watch = Watch(learnt, inspector.entry)
+    window = DriftWindow(inspector.category)
     for _ in range(7):
-        watch.record(prediction)
-    assert learnt.count(health_collection("grid", "compact")) == 5
-    assert check_health(learnt, inspector.entry).images == 2, "the second window"
-    changed = change_levels(learnt, inspector.entry, alpha_reject=0.6, alpha_review=0.7)
-    assert check_health(learnt, changed).images == 0
+        window.record(prediction.inspected())
+    assert learnt.count(inspections_collection("grid", "compact")) == 5
+    assert check_drift(inspector.category).images == 2, "the second window"
+    changed = change_levels(inspector.category, Levels(0.6, 0.7))
+    assert check_drift(changed).images == 0
 
 
-def test_look_tells_brightness_and_sharpness(tmp_path: Path, dataset: Path) -> None:
-    spec = find_spec("compact")
-    path = read_dataset(dataset)[0].path
-    picture = Image.open(path).convert("RGB")
-    picture.filter(ImageFilter.GaussianBlur(1)).save(tmp_path / "blurred.png")
-    Image.fromarray(np.asarray(picture) // 2).save(tmp_path / "dark.png")
-    plain, blurred, dark = (
-        look_of(p, spec) for p in (path, tmp_path / "blurred.png", tmp_path / "dark.png")
-    )
-    assert blurred[1] < plain[1] - 0.5
-    assert blurred[0] == pytest.approx(plain[0], abs=1)
-    assert dark[0] == pytest.approx(plain[0] / 2, abs=1)
+def test_capital_of_a_window_is_told_image_by_image_and_ends_where_its_signal_stands(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    assert drift_traces(inspector.category) == []
+    window = DriftWindow(inspector.category)
+    records = read_dataset(dataset)
+    for record in records:
+        window.record(inspector.inspect(record.path).inspected())
+    traces = {trace.name: trace.capital for trace in drift_traces(inspector.category)}
+    report = check_drift(inspector.category)
+    assert traces.keys() == {signal.name for signal in report.signals}
+    for signal in report.signals:
+        assert max(traces[signal.name]) == pytest.approx(signal.evidence)
+    assert len(traces["scores"]) == len(records)
+    passed = len(traces["scores that pass"])
+    assert report.rejected * len(records) == pytest.approx(len(records) - passed)
+    assert passed < len(records)

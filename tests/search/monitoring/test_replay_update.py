@@ -8,44 +8,35 @@ import pytest
 
 from backbones.base import Backbone
 from backbones.errors import ImageError
-from indexer.calibration.base import Calibration, Method
+from indexer.calibration.methods import read_calibration
 from indexer.catalog.collections import read_bank
-from indexer.data.image_records import read_dataset
-from indexer.learn.build import build_index
 from indexer.store.base import VectorStore
 from indexer.store.open import open_store
 from indexer.update.insertion import add_images
-from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
 from search.monitoring.replay_update import replay_additions
+from tests.indexer.world import learn
 
 
-def learn(store: VectorStore, dataset: Path, network: Backbone, method: Method) -> Inspector:
-    build_index(
-        read_dataset(dataset),
-        category="grid",
-        backbone=network,
-        store=store,
-        calibrator=ConformalCalibrator(method=method),
-        coreset=0.02,
-    )
+def inspector_of(store: VectorStore, dataset: Path, network: Backbone, method: str) -> Inspector:
+    learn(store, dataset, network, method)
     return Inspector(store, "grid", network=network)
 
 
 @pytest.mark.parametrize("method", ["conformal", "cross-conformal"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_replay_foretells_what_adding_the_image_does(
-    dataset: Path, network: Backbone, tmp_path: Path, method: Method, number: int
+    dataset: Path, network: Backbone, tmp_path: Path, method: str, number: int
 ) -> None:
     others = sorted((dataset / "test").rglob("*.png"))
     new = tmp_path / "new.png"
     new.write_bytes(others[3 * number].read_bytes() + b"\0")
     with open_store(":memory:") as store:
-        inspector = learn(store, dataset, network, method)
+        inspector = inspector_of(store, dataset, network, method)
         if number:  # the next one then has the other role
             _add(inspector, network, _copy(others[1], tmp_path / "before.png"))
         inspector.refresh()
-        before = read_bank(store, inspector.entry)
+        before = read_bank(inspector.category)
         scores_before = [inspector.inspect(path).score for path in others]
 
         replay = replay_additions(inspector, [new], others)
@@ -54,9 +45,9 @@ def test_replay_foretells_what_adding_the_image_does(
         assert [image.score for image in replay.images[1:]] == pytest.approx(scores_before)
         _add(inspector, network, new)
         inspector.refresh()
-        bank = read_bank(store, inspector.entry)
+        bank = read_bank(inspector.category)
         assert replay.patches == len(bank.vectors) - len(before.vectors)
-        calibration = Calibration.from_payload(inspector.entry.calibration)
+        calibration = read_calibration(inspector.entry)
         assert replay.threshold_after == pytest.approx(calibration.threshold, rel=1e-5)
         after = [inspector.inspect(path) for path in [new, *others]]
         assert [i.score_after for i in replay.images] == pytest.approx(
@@ -67,12 +58,12 @@ def test_replay_foretells_what_adding_the_image_does(
 
 @pytest.mark.parametrize("method", ["conformal", "cross-conformal"])
 def test_replay_of_several_images_is_that_of_adding_them_together(
-    dataset: Path, network: Backbone, tmp_path: Path, method: Method
+    dataset: Path, network: Backbone, tmp_path: Path, method: str
 ) -> None:
     others = sorted((dataset / "test").rglob("*.png"))
     new = [_copy(other, tmp_path / f"{n}.png") for n, other in enumerate(others[:4])]
     with open_store(":memory:") as store:
-        inspector = learn(store, dataset, network, method)
+        inspector = inspector_of(store, dataset, network, method)
         before = inspector.entry.counts
         replay = replay_additions(inspector, new, others)
         _add(inspector, network, *new)
@@ -82,7 +73,7 @@ def test_replay_of_several_images_is_that_of_adding_them_together(
             if method == "conformal":
                 assert replay.roles.count(role) == joined
         assert replay.patches == after["bank_patches"] - before["bank_patches"]
-        calibration = Calibration.from_payload(inspector.entry.calibration)
+        calibration = read_calibration(inspector.entry)
         assert replay.threshold_after == pytest.approx(calibration.threshold, rel=1e-5)
         verdicts = [inspector.inspect(path).verdict for path in [*new, *others]]
         assert [image.verdict_after for image in replay.images] == verdicts
@@ -108,13 +99,7 @@ def test_replay_names_what_cannot_be_read_and_replays_the_rest(
 
 
 def _add(inspector: Inspector, network: Backbone, *paths: Path) -> None:
-    add_images(
-        paths,
-        store=inspector.store,
-        entry=inspector.entry,
-        backbone=network,
-        calibrator=ConformalCalibrator.of(inspector.entry),
-    )
+    add_images(paths, category=inspector.category, backbone=network)
     inspector.refresh()
 
 

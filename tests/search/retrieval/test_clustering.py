@@ -7,15 +7,12 @@ import pytest
 from PIL import Image
 
 from backbones.base import Backbone
-from indexer.catalog.collections import read_images
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import WHOLE, images_collection, visible
-from indexer.data.image_records import read_dataset
-from indexer.store.base import VectorStore, read_matrix
+from indexer.catalog.commits import find_category
+from indexer.data.dataset import read_dataset
+from indexer.store.base import VectorStore
 from indexer.update.insertion import add_images
-from search.calibrator import ConformalCalibrator
 from search.retrieval import clustering
-from search.retrieval.clustering import cluster_defects, group_alike, unusual_images
+from search.retrieval.clustering import cluster_defects, group_alike
 
 
 def test_groups_far_apart_are_told_apart_without_their_number() -> None:
@@ -46,48 +43,14 @@ def test_defects_without_clear_groups_come_in_small_ones_and_many_are_all_groupe
 def test_only_defects_without_a_type_are_grouped(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
-    entry = find_entry(learnt, "grid")
-    assert cluster_defects(learnt, entry) == []
+    grid = find_category(learnt, "grid")
+    assert cluster_defects(grid) == []
     known = next(r.path for r in read_dataset(dataset) if r.label == "defective")
     turned = []
     for degrees in (90, 180, 270):
         turned.append(tmp_path / f"{degrees}.png")
         Image.open(known).rotate(degrees).save(turned[-1])
-    change = add_images(
-        turned,
-        store=learnt,
-        entry=entry,
-        backbone=network,
-        calibrator=ConformalCalibrator(),
-        label="defective",
-    )
-    (cluster,) = cluster_defects(learnt, change.entry)
+    change = add_images(turned, category=grid, backbone=network, label="defective")
+    (cluster,) = cluster_defects(change.category)
     assert set(cluster.image_ids) == set(change.images)
     assert cluster.medoid_id in change.images
-
-
-def test_strange_normal_image_is_listed_first(
-    learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
-) -> None:
-    entry = find_entry(learnt, "grid")
-    strange = tmp_path / "strange.png"
-    first = next(r.path for r in read_dataset(dataset) if r.split == "train")
-    Image.open(first).crop((0, 0, 30, 30)).resize((128, 128)).save(strange)
-    change = add_images(
-        [strange], store=learnt, entry=entry, backbone=network, calibrator=ConformalCalibrator()
-    )
-    found = unusual_images(learnt, change.entry)
-    assert found[0].image_id == change.images[0]
-    normal = [i for i in read_images(learnt, change.entry).values() if i.label == "normal"]
-    assert len(found) == len(normal)
-    entry = change.entry
-    _, vectors, payloads = read_matrix(
-        learnt,
-        images_collection(entry.category, entry.backbone),
-        WHOLE,
-        where={**visible(entry), "label": "normal"},
-    )
-    distances = np.sort(1 - vectors @ vectors.T, axis=1)[:, 1:6].mean(axis=1)
-    expected = {str(p["image_id"]): d for p, d in zip(payloads, distances, strict=True)}
-    assert all(o.distance == pytest.approx(expected[o.image_id], abs=1e-6) for o in found)
-    assert [o.distance for o in found] == sorted((o.distance for o in found), reverse=True)

@@ -5,37 +5,27 @@ from pathlib import Path
 import pytest
 
 from backbones.base import Backbone
-from indexer.calibration.base import calibrate
-from indexer.catalog import collections
-from indexer.catalog.collections import create_collections, read_images
-from indexer.catalog.commits import find_entry
-from indexer.catalog.schema import (
-    DEFECT,
-    LIBRARY_INDEXES,
-    WHOLE,
-    CategoryError,
-    images_collection,
-    visible,
-)
-from indexer.data.image_records import ImageRecord, read_dataset
-from indexer.learn.build import build_index
-from indexer.store.base import Range, VectorParams, VectorStore
+from indexer.calibration.methods import CONFORMAL
+from indexer.catalog.collections import read_images
+from indexer.catalog.commits import find_category
+from indexer.catalog.schema import DEFECT, images_collection
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import ImageRecord
+from indexer.store.base import Range, VectorStore
 from indexer.store.open import open_store
 from indexer.update.labels import label_images
-from search.calibrator import ConformalCalibrator
 from search.inspector import Inspector
-from search.retrieval.neighbors import conditions, deviating_alike
-from tests.conftest import CORESET
+from search.retrieval.neighbors import conditions, scored_alike
+from tests.indexer.world import learn
 
 
 def defective(dataset: Path) -> list[ImageRecord]:
     return [r for r in read_dataset(dataset) if r.label == "defective"]
 
 
-def test_each_defective_image_and_no_other_keeps_what_deviates(learnt: VectorStore) -> None:
-    entry = find_entry(learnt, "grid")
-    library = images_collection("grid", "compact")
-    points = list(learnt.scroll(library, visible(entry), with_vectors=True))
+def test_each_defective_image_and_no_other_has_a_defect_embedding(learnt: VectorStore) -> None:
+    grid = find_category(learnt, "grid")
+    points = list(learnt.scroll(grid.images, grid.visible, with_vectors=True))
     with_defect = {p.payload["image_id"] for p in points if DEFECT in p.vectors}
     assert with_defect == {p.payload["image_id"] for p in points if p.payload["defect_type"]}
     assert len(with_defect) == 6
@@ -58,7 +48,7 @@ def test_by_defect_finds_defective_images_only_and_never_the_query(
     assert bank.verdict is None
 
 
-def test_stored_deviation_is_that_of_the_query_path(
+def test_stored_defect_embedding_is_that_of_the_query(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
     """A copy of a library image with other bytes lies at distance zero of it."""
@@ -71,18 +61,11 @@ def test_stored_deviation_is_that_of_the_query_path(
 
 
 def test_user_fields_filter(learnt: VectorStore, network: Backbone, dataset: Path) -> None:
-    entry = find_entry(learnt, "grid")
+    grid = find_category(learnt, "grid")
     query, *others = [r.path for r in defective(dataset)]
-    ids = {i.path: key for key, i in read_images(learnt, entry).items()}
+    ids = {i.path: key for key, i in read_images(grid).items()}
     chosen = [ids[str(p.resolve())] for p in others[:2]]
-    label_images(
-        chosen,
-        store=learnt,
-        entry=entry,
-        calibrator=ConformalCalibrator(),
-        backbone=lambda: network,
-        fields={"line": "A"},
-    )
+    label_images(chosen, category=grid, backbone=lambda: network, fields={"line": "A"})
     inspector = Inspector(learnt, "grid", network=network)
     hits = inspector.similar(query, by="defect", top=50, where={"line": "A"})
     assert {h.image_id for h in hits} == set(chosen)
@@ -90,31 +73,12 @@ def test_user_fields_filter(learnt: VectorStore, network: Backbone, dataset: Pat
     assert inspector.similar(query, where={"line": "B"}) == []
 
 
-def test_rejects_are_told_whether_they_were_seen_before(
-    learnt: VectorStore, network: Backbone, dataset: Path
-) -> None:
-    inspector = Inspector(learnt, "grid", network=network)
-    told = [inspector.inspect(r.path) for r in read_dataset(dataset)[-6:]]
-    for prediction in told:
-        assert (prediction.seen_before is not None) == (prediction.verdict == "reject")
-    rejected = next(p.seen_before for p in told if p.seen_before)
-    assert rejected.nearest_type
-    assert 0 < rejected.share < 1
-
-
 def test_other_categories_of_the_same_network_are_searched_on_request(
     network: Backbone, dataset: Path
 ) -> None:
     with open_store(":memory:") as store:
         for category in ("left", "right"):
-            build_index(
-                read_dataset(dataset),
-                category=category,
-                backbone=network,
-                store=store,
-                calibrator=ConformalCalibrator(),
-                coreset=CORESET,
-            )
+            learn(store, dataset, network, category=category)
         inspector = Inspector(store, "left", network=network)
         query = defective(dataset)[0].path
         alone = inspector.similar(query, by="defect", top=50)
@@ -124,24 +88,7 @@ def test_other_categories_of_the_same_network_are_searched_on_request(
     assert str(query.resolve()) not in {h.path for h in both}
 
 
-def test_library_of_an_older_store_says_what_to_do(
-    learnt: VectorStore, network: Backbone, dataset: Path
-) -> None:
-    entry = find_entry(learnt, "grid")
-    library = images_collection("grid", "compact")
-    points = list(learnt.scroll(library, with_vectors=[WHOLE]))
-    learnt.delete_collection(library)
-    learnt.create_collection(library, {WHOLE: VectorParams(entry.spec.dim, "cosine", True)}, {})
-    learnt.upsert(library, points)
-    inspector = Inspector(learnt, "grid", network=network)
-    query = defective(dataset)[0].path
-    assert len(inspector.similar(query)) == 5
-    assert inspector.inspect(query).seen_before is None
-    with pytest.raises(CategoryError, match="Learn it again in a new store: vecspect index"):
-        inspector.similar(query, by="defect")
-
-
-def test_of_a_rejected_image_other_rejects_come_first_and_then_what_looks_alike(
+def test_of_a_rejected_image_other_rejects_come_first_and_then_the_nearest(
     learnt: VectorStore, network: Backbone, dataset: Path
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
@@ -161,7 +108,7 @@ def test_of_an_accepted_image_what_deviates_more_than_it_does_comes_last(
     learnt: VectorStore, network: Backbone, dataset: Path
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
-    images = read_images(learnt, inspector.entry)
+    images = read_images(inspector.category)
     p_value = inspector.calibration.p_value
     for record in read_dataset(dataset):
         asked = inspector.inspect(record.path)
@@ -175,7 +122,7 @@ def test_of_an_accepted_image_what_deviates_more_than_it_does_comes_last(
             assert 16 <= sum(no_more) < len(hits)  # all that was learnt from, and not the rejects
 
 
-def test_of_a_label_asked_for_looks_alone_decide(
+def test_of_a_label_asked_for_likeness_alone_decides(
     learnt: VectorStore, network: Backbone, dataset: Path
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
@@ -186,19 +133,17 @@ def test_of_a_label_asked_for_looks_alone_decide(
 
 
 def test_how_much_two_images_deviate_is_compared_by_the_calibration_of_each_category() -> None:
-    asked, other = calibrate([1, 2, 3, 4]), calibrate([10, 20, 30, 40])
-    assert deviating_alike(2.5, asked, other)[1]["score"] == Range(lte=30)
-    assert deviating_alike(2.5, asked, asked)[1]["score"] == Range(lte=3)
-    assert deviating_alike(5, asked, other) == [{"split": "test", "score": Range(gt=40)}]
+    asked, other = (CONFORMAL.calibrate([k, 2 * k, 3 * k, 4 * k]) for k in (1, 10))
+    assert scored_alike(2.5, asked, other)[1]["score"] == Range(lte=30)
+    assert scored_alike(2.5, asked, asked)[1]["score"] == Range(lte=3)
+    assert scored_alike(5, asked, other) == [{"split": "test", "score": Range(gt=40)}]
 
 
 def label_one(store: VectorStore, **fields: str) -> None:
-    entry = find_entry(store, "grid")
+    grid = find_category(store, "grid")
     label_images(
-        [next(iter(read_images(store, entry, {"label": "defective"})))],
-        store=store,
-        entry=entry,
-        calibrator=ConformalCalibrator(),
+        [next(iter(read_images(grid, {"label": "defective"})))],
+        category=grid,
         backbone=lambda: pytest.fail("no network is needed"),
         fields=fields,
     )
@@ -207,33 +152,14 @@ def label_one(store: VectorStore, **fields: str) -> None:
 def test_every_field_that_a_search_filters_on_is_indexed(learnt: VectorStore) -> None:
     label_one(learnt, line="3")
     wanted = conditions(without="x", label="normal", defect_type="hole", where={"line": "3"})
-    filtered = {*wanted, *visible(find_entry(learnt, "grid")), "split", "score", "added_at"}
-    indexes = learnt.payload_indexes(images_collection("grid", "compact"))
+    grid = find_category(learnt, "grid")
+    filtered = {*wanted, *grid.visible, "split", "score", "added_at"}
+    indexes = learnt.payload_indexes(grid.images)
     assert filtered <= indexes.keys()
     assert (indexes["score"], indexes["added_at"]) == ("float", "datetime")
 
 
-@pytest.mark.parametrize("change", ["label", "index"])
-def test_library_written_before_a_field_was_indexed_gets_the_index(
-    learnt: VectorStore, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    entry = find_entry(learnt, "grid")
-    library = images_collection("grid", "compact")
-    points = list(learnt.scroll(library, with_vectors=True))
-    learnt.delete_collection(library)
-    with monkeypatch.context() as before:
-        before.setattr(collections, "LIBRARY_INDEXES", {"label": "keyword"})
-        create_collections(learnt, entry)
-    learnt.upsert(library, points)
-    assert learnt.payload_indexes(library).keys() == {"label"}
-    if change == "index":
-        create_collections(learnt, entry)
-    else:
-        label_one(learnt, line="3")
-    assert LIBRARY_INDEXES.items() <= learnt.payload_indexes(library).items()
-
-
-def test_graph_of_a_library_is_kept_up_with_every_change(
+def test_graph_of_a_library_follows_every_change(
     learnt: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     optimized: list[str] = []

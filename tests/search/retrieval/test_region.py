@@ -1,8 +1,7 @@
-"""Search by region finds the images whose kept patches are like those in a box, and where."""
+"""Search by region finds the images whose stored patches are like those in a box, and where."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,17 @@ from backbones.errors import ImageError
 from backbones.geometry import Box
 from backbones.pipeline import ImageFeatures, embed_files
 from indexer.catalog.collections import read_bank, read_defect_patches, read_images
-from indexer.catalog.commits import find_entry, write_entry
-from indexer.catalog.schema import DEFECT_PATCHES, CatalogEntry, CategoryError, defects_collection
-from indexer.data.image_records import read_dataset
-from indexer.learn.build import build_index
+from indexer.catalog.commits import find_category
+from indexer.catalog.counts import DEFECT_PATCHES
+from indexer.data.dataset import read_dataset
 from indexer.store.base import VectorStore
-from indexer.update.insertion import Change, add_images, quarantine_image, remove_images, rollback
+from indexer.update.change import Change
+from indexer.update.insertion import add_images
 from indexer.update.labels import label_images
-from search.calibrator import ConformalCalibrator
+from indexer.update.removal import quarantine_image, remove_images
+from indexer.update.rollback import rollback
 from search.inspector import Inspector
 from search.retrieval.neighbors import Neighbor
-from tests.conftest import CORESET
 
 BOX = Box(10, 20, 30, 24)
 
@@ -39,55 +38,46 @@ def search(store: VectorStore, network: Backbone, image: Path, box: Box = BOX) -
 
 
 def add(store: VectorStore, network: Backbone, path: Path) -> Change:
-    entry = find_entry(store, "grid")
-    calibrator = ConformalCalibrator.of(entry)
-    return add_images(
-        [path],
-        store=store,
-        entry=entry,
-        backbone=network,
-        calibrator=calibrator,
-        label="defective",
-    )
+    grid = find_category(store, "grid")
+    return add_images([path], category=grid, backbone=network, label="defective")
 
 
 def remove(store: VectorStore, key: str) -> Change:
-    entry = find_entry(store, "grid")
-    return remove_images([key], store=store, entry=entry, calibrator=ConformalCalibrator.of(entry))
+    return remove_images([key], category=find_category(store, "grid"))
 
 
 def id_of(store: VectorStore, path: Path) -> str:
-    images = read_images(store, find_entry(store, "grid"))
+    images = read_images(find_category(store, "grid"))
     return next(key for key, image in images.items() if image.path == str(path.resolve()))
 
 
-def in_step(store: VectorStore) -> None:
-    """Patches are kept of the defective images and no others, and they are counted."""
-    entry = find_entry(store, "grid")
-    kept = read_defect_patches(store, entry)
-    defective = {k for k, i in read_images(store, entry).items() if i.label == "defective"}
-    assert set(kept.image_ids) == defective
-    assert entry.counts[DEFECT_PATCHES] == len(kept.vectors)
+def check_defect_patches(store: VectorStore) -> None:
+    """The store has patches of the defective images and of no others, and counts them."""
+    grid = find_category(store, "grid")
+    stored = read_defect_patches(grid)
+    defective = {k for k, i in read_images(grid).items() if i.label == "defective"}
+    assert set(stored.image_ids) == defective
+    assert grid.entry.counts[DEFECT_PATCHES] == len(stored.vectors)
 
 
 def test_hits_are_those_of_plain_subtraction(
     learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
 ) -> None:
-    """Distance and box of each image with kept patches, one of another shape among them."""
+    """Distance and box of each image with stored patches, one of another shape among them."""
     query, other = defects(dataset)[:2]
     Image.open(other).resize((200, 90)).save(tmp_path / "wide.png")
-    entry = add(learnt, network, tmp_path / "wide.png").entry
-    images = read_images(learnt, entry)
+    grid = add(learnt, network, tmp_path / "wide.png").category
+    images = read_images(grid)
     (features,) = embed_files(network, [query])
     assert isinstance(features, ImageFeatures)
     # cells of 4 pixels: columns 2 to 9, rows 5 to 10
-    region = features.patches[5:11, 2:10].reshape(-1, entry.spec.dim).astype(np.float64)
+    region = features.patches[5:11, 2:10].reshape(-1, grid.spec.dim).astype(np.float64)
     expected = {}
-    for kept in (read_bank(learnt, entry), read_defect_patches(learnt, entry)):
-        for key in set(kept.image_ids) - {id_of(learnt, query)}:
-            vectors = kept.vectors[kept.image_ids == key].astype(np.float64)
+    for stored in (read_bank(grid), read_defect_patches(grid)):
+        for key in set(stored.image_ids) - {id_of(learnt, query)}:
+            vectors = stored.vectors[stored.image_ids == key].astype(np.float64)
             distances = np.linalg.norm(region[:, None] - vectors[None], axis=2)
-            cells = kept.cells[kept.image_ids == key][distances.argmin(axis=1)]
+            cells = stored.cells[stored.image_ids == key][distances.argmin(axis=1)]
             across, down = images[key].width / 32, images[key].height / 32
             (top, left), (bottom, right) = cells.min(axis=0), cells.max(axis=0) + 1
             box = [left * across, top * down, right * across, bottom * down]
@@ -123,9 +113,7 @@ def test_filters_narrow_what_is_found(
     query, *others = defects(dataset)
     label_images(
         [id_of(learnt, path) for path in others[:2]],
-        store=learnt,
-        entry=find_entry(learnt, "grid"),
-        calibrator=ConformalCalibrator(),
+        category=find_category(learnt, "grid"),
         backbone=lambda: network,
         defect_type="hole",
         fields={"line": "A"},
@@ -153,20 +141,20 @@ def test_defective_image_is_found_from_when_it_joins_until_it_leaves(
     query, other = defects(dataset)[:2]
     inspector = Inspector(learnt, "grid", network=network)
     before = inspector.similar(query, by="region", box=BOX, top=99)
-    in_step(learnt)
+    check_defect_patches(learnt)
     Image.open(other).rotate(90).save(tmp_path / "turned.png")
     (joined,) = add(learnt, network, tmp_path / "turned.png").images
-    in_step(learnt)
+    check_defect_patches(learnt)
     hits = inspector.similar(query, by="region", box=BOX, top=99)
     assert {h.image_id for h in hits} == {h.image_id for h in before} | {joined}
     remove(learnt, joined)
-    in_step(learnt)
+    check_defect_patches(learnt)
     assert inspector.similar(query, by="region", box=BOX, top=99) == before
-    rollback(2, store=learnt, entry=find_entry(learnt, "grid"))
-    in_step(learnt)
+    rollback(2, category=find_category(learnt, "grid"))
+    check_defect_patches(learnt)
     assert search(learnt, network, query) == hits
-    rollback(1, store=learnt, entry=find_entry(learnt, "grid"))
-    in_step(learnt)
+    rollback(1, category=find_category(learnt, "grid"))
+    check_defect_patches(learnt)
     assert search(learnt, network, query) == before
 
 
@@ -174,18 +162,16 @@ def test_missed_defect_is_found_once_it_is_labelled(
     learnt: VectorStore, network: Backbone, dataset: Path
 ) -> None:
     query = defects(dataset)[0]
-    images = read_images(learnt, find_entry(learnt, "grid"))
+    images = read_images(find_category(learnt, "grid"))
     missed = next(k for k, i in images.items() if (i.label, i.split) == ("normal", "test"))
     assert missed not in {h.image_id for h in search(learnt, network, query)}
     label_images(
         [missed],
-        store=learnt,
-        entry=find_entry(learnt, "grid"),
-        calibrator=ConformalCalibrator(),
+        category=find_category(learnt, "grid"),
         backbone=lambda: network,
         defect_type="stain",
     )
-    in_step(learnt)
+    check_defect_patches(learnt)
     (hit,) = [h for h in search(learnt, network, query) if h.image_id == missed]
     assert (hit.label, hit.defect_type) == ("defective", "stain")
 
@@ -197,56 +183,9 @@ def test_quarantine_hides_a_normal_image_and_leaves_a_defective_one(
     hits = search(learnt, network, query)
     for label, still_found in (("normal", False), ("defective", True)):
         key = next(h.image_id for h in hits if h.label == label)
-        entry = find_entry(learnt, "grid")
-        quarantine_image(key, store=learnt, entry=entry, calibrator=ConformalCalibrator.of(entry))
+        quarantine_image(key, category=find_category(learnt, "grid"))
         assert (key in {h.image_id for h in search(learnt, network, query)}) == still_found
-    in_step(learnt)
-
-
-def test_category_of_an_older_store_says_what_to_do_lives_on_and_is_learnt_again(
-    learnt: VectorStore, network: Backbone, dataset: Path, tmp_path: Path
-) -> None:
-    query = defects(dataset)[0]
-    as_it_was(learnt)
-    with pytest.raises(CategoryError, match="Learn it again: vecspect index DATASET --category"):
-        search(learnt, network, query)
-    Image.open(query).rotate(90).save(tmp_path / "turned.png")
-    (joined,) = add(learnt, network, tmp_path / "turned.png").images
-    remove(learnt, joined)
-    rollback(2, store=learnt, entry=find_entry(learnt, "grid"))
-    with pytest.raises(CategoryError, match="kept the patches of its defective images"):
-        search(learnt, network, query)
-    learn_again(learnt, network, dataset)
-    in_step(learnt)
-    assert search(learnt, network, query)
-
-
-def test_learning_the_same_images_again_brings_an_older_category_up_to_date(
-    learnt: VectorStore, network: Backbone, dataset: Path
-) -> None:
-    as_it_was(learnt)
-    assert learn_again(learnt, network, dataset).revision == 2
-    in_step(learnt)
-    assert learn_again(learnt, network, dataset).revision == 2
-
-
-def as_it_was(store: VectorStore) -> None:
-    """Take from a store what is new in it."""
-    entry = find_entry(store, "grid")
-    counts = {name: count for name, count in entry.counts.items() if name != DEFECT_PATCHES}
-    write_entry(store, replace(entry, counts=counts))
-    store.delete_collection(defects_collection("grid", "compact"))
-
-
-def learn_again(store: VectorStore, network: Backbone, dataset: Path) -> CatalogEntry:
-    return build_index(
-        read_dataset(dataset),
-        category="grid",
-        backbone=network,
-        store=store,
-        calibrator=ConformalCalibrator(),
-        coreset=CORESET,
-    ).entry
+    check_defect_patches(learnt)
 
 
 def test_box_must_overlap_the_image(learnt: VectorStore, network: Backbone, dataset: Path) -> None:

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.catalog.schema import LibraryImage
-from search.retrieval.type_proposal import UNKNOWN, TypeProposer
+from indexer.catalog.collections import read_defect_embeddings
+from indexer.catalog.commits import find_category
+from indexer.catalog.entry import LibraryImage
+from indexer.store.base import VectorStore
+from search.retrieval.type_proposal import UNKNOWN, TypeProposer, read_proposer
 
 DIM = 32
 
 
 def image(number: int, kind: str, sha256: str = "", **fields: str) -> LibraryImage:
     return LibraryImage(
-        str(number), f"{number}.png", sha256, "defective", kind, "test", 8, 8, 1.0, fields
+        str(number), f"{number}.png", sha256, "defective", kind, "test", 8, 8, 1.0, sha256, fields
     )
 
 
@@ -68,3 +71,19 @@ def test_types_that_the_library_itself_confuses_are_not_proposed() -> None:
 def test_one_defect_of_each_type_is_no_evidence() -> None:
     lonely = TypeProposer(around(0, 2, 0.05, 14), [image(0, "a"), image(1, "b")])
     assert lonely.propose(around(0, 1, 0.05, 15)[0]).defect_type == UNKNOWN
+
+
+def test_proposer_knows_the_named_defects_of_the_library_and_takes_two(
+    learnt: VectorStore,
+) -> None:
+    grid = find_category(learnt, "grid")
+    vectors, images = read_defect_embeddings(grid)
+    proposer = read_proposer(grid)
+    assert proposer
+    seen = proposer.propose(vectors[0])
+    assert (seen.image_id, seen.nearest_type) == (images[0].image_id, images[0].defect_type)
+    assert seen.distance == pytest.approx(0, abs=1e-5)
+    assert seen.share == seen.cases / len(images)
+    named = [image.image_id for image in images]
+    learnt.set_payload(grid.images, [grid.point_id(key) for key in named[1:]], {"defect_type": ""})
+    assert read_proposer(grid) is None, "one named defect teaches nothing"

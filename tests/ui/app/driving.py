@@ -105,7 +105,7 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     process = subprocess.Popen(
         [*command, "ui", "--port", str(port), "--no-browser"],
         cwd=folder,
-        env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[3])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )

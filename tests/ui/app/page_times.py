@@ -16,12 +16,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from backbones.registry import load_backbone
-from indexer.catalog.schema import LibraryImage, image_point, images_collection
-from indexer.data.image_records import read_dataset
+from indexer.catalog.entry import LibraryImage
+from indexer.data.dataset import read_dataset
 from indexer.learn.build import build_index
 from indexer.store.open import open_store
 from indexer.synthetic.dataset import write_dataset
-from search.calibrator import ConformalCalibrator
 from tests.ui.app.driving import Browser, browsing, serving
 
 IMAGES, TIMES = 10_000, 12
@@ -104,13 +103,12 @@ def _make(folder: Path) -> None:
     data = write_dataset(folder / "data", "grid", train=60, test_normal=10, test_defective=0)
     network = load_backbone("compact")
     with open_store(str(folder / "store")) as store:
-        entry = build_index(
+        category = build_index(
             read_dataset(data),
             category="grid",
             backbone=network,
             store=store,
-            calibrator=ConformalCalibrator(),
-        ).entry
+        ).category
         rng = np.random.default_rng(0)
         (folder / "many").mkdir()
         points = []
@@ -129,11 +127,12 @@ def _make(folder: Path) -> None:
                 width=96,
                 height=96,
                 score=1.0,
+                group=f"{number:064}",
             )
-            embedding = rng.standard_normal(entry.spec.dim, np.float32)
-            points.append(image_point(entry, image, embedding, entry.built_at))
-        store.upsert(images_collection("grid", "compact"), points)
-        store.flush(images_collection("grid", "compact"))
+            embedding = rng.standard_normal(category.spec.dim, np.float32)
+            points.append(category.image_point(image, embedding))
+        store.upsert(category.images, points)
+        store.flush(category.images)
     (folder / "new").mkdir()
     pictures = sorted(data.rglob("*.png"))
     for number in range(TIMES):

@@ -11,7 +11,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 
 from tests.ui.app.driving import Browser, browsing, serving
-from ui.demo import run_demo
+from ui.cli.demo import run_demo
 
 _ENVIRONMENT = {"VECSPECT_STORE": "demo_out/store"}
 

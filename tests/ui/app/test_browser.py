@@ -14,10 +14,9 @@ from selenium.webdriver.common.keys import Keys
 from backbones.base import Backbone
 from eval.benchmark.report import write_report
 from eval.benchmark.run import run_benchmark
-from indexer.catalog.commits import find_entry
+from indexer.catalog.commits import find_category
 from indexer.store.open import open_store
 from indexer.update.insertion import add_images
-from search.calibrator import ConformalCalibrator
 from tests.ui.app.driving import CHROMIUM, DRIVER, Browser, browsing, serving
 
 pytestmark = pytest.mark.skipif(
@@ -108,14 +107,7 @@ def test_gallery_pages_forth_and_back(
     for number, path in enumerate(more):
         path.write_bytes(source.read_bytes() + bytes([number]))
     with open_store(os.environ["VECSPECT_STORE"]) as store:
-        entry = find_entry(store, "grid")
-        add_images(
-            more,
-            store=store,
-            entry=entry,
-            backbone=network,
-            calibrator=ConformalCalibrator.of(entry),
-        )
+        add_images(more, category=find_category(store, "grid"), backbone=network)
     browser: Browser = request.getfixturevalue("browser")
     browser.open("/library?category=grid")
     browser.see("56 images, page 1 of 2")

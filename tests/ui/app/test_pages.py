@@ -15,11 +15,10 @@ from streamlit.testing.v1 import AppTest
 from eval.benchmark.report import write_report
 from eval.benchmark.run import run_benchmark
 from indexer.store.open import open_store
-from indexer.update.insertion import remove_images
+from indexer.update.removal import remove_images
 from search.monitoring.audit import level_image
 from ui.app.batch_job import begin, work_off
-from ui.app.layout import place
-from ui.app.session import Desk, Key
+from ui.app.session import Key, Session, app_state
 
 GRID = Key("grid", "compact")
 OpenPage = Callable[..., AppTest]
@@ -38,8 +37,8 @@ def button(page: AppTest, label: str) -> Any:
     return found[0]
 
 
-def desk_of_process() -> Desk:
-    return place().open()
+def session_of_process() -> Session:
+    return app_state().open()
 
 
 def defect(dataset: Path) -> Path:
@@ -55,7 +54,7 @@ def test_inspect_shows_verdict_p_value_and_evidence_of_the_image_in_the_address(
     open_page: OpenPage, dataset: Path
 ) -> None:
     page = open_page("inspect", category="grid", image=str(defect(dataset)))
-    prediction = desk_of_process().inspect(GRID, defect(dataset))
+    prediction = session_of_process().inspect(GRID, defect(dataset))
     assert f"p = {prediction.p_value:.3g}" in texts(page)
     assert "Compared with" in texts(page)
     assert "Similar defects" in texts(page)
@@ -63,7 +62,7 @@ def test_inspect_shows_verdict_p_value_and_evidence_of_the_image_in_the_address(
 
 def test_inspect_takes_a_library_image_by_its_id(open_page: OpenPage, dataset: Path) -> None:
     open_page("inspect", category="grid")
-    library = desk_of_process().library(GRID).values()
+    library = session_of_process().library(GRID).values()
     known = next(image for image in library if image.label == "defective")
     page = open_page("inspect", category="grid", image=known.image_id)
     assert Path(known.path).name in texts(page)
@@ -113,16 +112,16 @@ def test_teaching_that_an_image_is_fine_shows_the_replay_and_can_be_undone(
     shutil.copy(defect(dataset), new)
     new.write_bytes(new.read_bytes() + b"\0")  # other bytes, so that the library does not know it
     page = open_page("inspect", category="grid", image=str(new))
-    before = desk_of_process().entry(GRID)
+    before = session_of_process().entry(GRID)
     button(page, "This is fine").click().run()
     assert "verdict changes" in texts(page) or "change**" in texts(page)
     button(page, "Teach").click().run()
-    after = desk_of_process().entry(GRID)
+    after = session_of_process().entry(GRID)
     assert after.revision == before.revision + 1
     assert f"Revision {after.revision}" in texts(page)
     button(page, "Undo").click().run()
     assert not page.exception
-    back = desk_of_process().entry(GRID)
+    back = session_of_process().entry(GRID)
     assert back.revision == after.revision + 1
     assert back.counts == before.counts
 
@@ -148,7 +147,7 @@ def test_teaching_a_defect_without_type_makes_it_one_to_name(
     page = open_page("inspect", category="grid", image=str(new))
     button(page, "This is a defect").click().run()
     button(page, "Teach").click().run()
-    library = desk_of_process().library(GRID).values()
+    library = session_of_process().library(GRID).values()
     assert [Path(i.path).name for i in library if i.label == "defective" and not i.defect_type] == [
         "new.png"
     ]
@@ -156,7 +155,7 @@ def test_teaching_a_defect_without_type_makes_it_one_to_name(
 
 def test_library_filters_by_label_and_counts_what_is_left(open_page: OpenPage) -> None:
     page = open_page("library", category="grid")
-    library = desk_of_process().library(GRID).values()
+    library = session_of_process().library(GRID).values()
     assert f"{len(library)} images" in texts(page)
     next(box for box in page.selectbox if box.label == "Label").set_value("defective").run()
     assert f"{sum(i.label == 'defective' for i in library)} images" in texts(page)
@@ -170,7 +169,7 @@ def test_library_finds_images_by_a_user_field(open_page: OpenPage) -> None:
 
 def test_library_shows_what_was_added_since_a_day(open_page: OpenPage) -> None:
     page = open_page("library", category="grid")
-    library = desk_of_process().library(GRID)
+    library = session_of_process().library(GRID)
     joined = datetime.date.fromisoformat(next(iter(library.values())).added_at[:10])
     page.date_input[0].set_value(joined).run()
     assert f"{len(library)} images" in texts(page)
@@ -182,22 +181,22 @@ def test_library_removes_the_image_in_the_address_and_undo_brings_it_back(
     open_page: OpenPage,
 ) -> None:
     open_page("library", category="grid")
-    library = desk_of_process().library(GRID)
+    library = session_of_process().library(GRID)
     normal = next(key for key, image in library.items() if image.split == "bank")
     page = open_page("library", category="grid", image=normal)
     button(page, "Remove").click().run()
-    assert normal not in desk_of_process().library(GRID)
+    assert normal not in session_of_process().library(GRID)
     button(page, "Undo").click().run()
-    assert normal in desk_of_process().library(GRID)
+    assert normal in session_of_process().library(GRID)
 
 
 def test_library_quarantines_an_image(open_page: OpenPage) -> None:
     open_page("library", category="grid")
-    library = desk_of_process().library(GRID)
+    library = session_of_process().library(GRID)
     normal = next(key for key, image in library.items() if image.split == "bank")
     page = open_page("library", category="grid", image=normal)
     button(page, "Quarantine").click().run()
-    assert desk_of_process().library(GRID)[normal].split == "quarantined"
+    assert session_of_process().library(GRID)[normal].split == "quarantined"
 
 
 @pytest.mark.parametrize("view", ["Unnamed defects", "Map", "Add"])
@@ -210,41 +209,41 @@ def test_other_views_of_the_library_open(open_page: OpenPage, view: str) -> None
 
 def test_calibration_says_what_the_images_support(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
-    n = desk_of_process().entry(GRID).counts["calibration_images"]
+    n = session_of_process().entry(GRID).counts["calibration_images"]
     assert f"{n} calibration images: they support no level below" in texts(page)
     assert "No image has been scored at this revision yet" in texts(page)
-    alone = level_image(desk_of_process().store, desk_of_process().entry(GRID))
+    alone = level_image(session_of_process().category(GRID))
     assert alone
     assert f"the next highest is {alone.next_score:.4g}" in texts(page)
 
 
 def test_moving_a_level_and_applying_it_is_a_revision(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
-    before = desk_of_process().entry(GRID)
+    before = session_of_process().entry(GRID)
     page.slider[0].set_value(0.4).run()
     page.slider[1].set_value(0.45).run()
     button(page, "Apply").click().run()
-    after = desk_of_process().entry(GRID)
+    after = session_of_process().entry(GRID)
     assert after.revision == before.revision + 1
     assert after.calibration["alpha_reject"] == pytest.approx(0.4)
 
 
 def test_calibration_estimates_recall_on_made_up_defects(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
-    button(page, "Estimate with made-up defects").click().run()
+    button(page, "Estimate with synthetic defects").click().run()
     assert not page.exception, page.exception
-    assert "made-up defects each" in texts(page)
+    assert "synthetic defects each" in texts(page)
 
 
 def test_calibration_shows_drift_of_what_was_scored(open_page: OpenPage, tmp_path: Path) -> None:
     open_page("calibration", category="grid")
-    desk = desk_of_process()
-    normal = next(i for i in desk.library(GRID).values() if i.split == "test")
+    session = session_of_process()
+    normal = next(i for i in session.library(GRID).values() if i.split == "test")
     picture = Image.open(normal.path)
     for number in range(3):
         brighter = picture.point(lambda value, add=number: min(255, value + add + 1))
         brighter.save(tmp_path / f"{number}.png")
-        desk.inspect(GRID, tmp_path / f"{number}.png")
+        session.inspect(GRID, tmp_path / f"{number}.png")
     page = open_page("calibration", category="grid")
     assert "3 images at this revision" in texts(page)
 
@@ -282,17 +281,12 @@ def test_system_lists_categories_revisions_and_collections(open_page: OpenPage) 
 
 def test_system_goes_back_to_an_earlier_revision(open_page: OpenPage) -> None:
     open_page("system")
-    desk = desk_of_process()
-    normal = next(key for key, i in desk.library(GRID).items() if i.split == "bank")
-    desk.change(
-        GRID,
-        lambda entry, calibrator: remove_images(
-            [normal], store=desk.store, entry=entry, calibrator=calibrator
-        ),
-    )
+    session = session_of_process()
+    normal = next(key for key, i in session.library(GRID).items() if i.split == "bank")
+    session.change(GRID, remove_images, [normal])
     page = open_page("system")
     button(page, "Go back").click().run()
-    assert normal in desk.library(GRID)
+    assert normal in session.library(GRID)
 
 
 def test_system_learns_a_new_category_from_a_folder(
@@ -304,9 +298,9 @@ def test_system_learns_a_new_category_from_a_folder(
     next(t for t in page.text_input if t.key == "folder system").set_value(str(tmp_path / "parts"))
     page.run()
     button(page, "Learn").click().run()
-    if job := place().jobs.get("learning"):
+    if job := app_state().jobs.get("learning"):
         job.wait(60)
-    assert "wire" in [entry.category for entry in desk_of_process().entries()]
+    assert "wire" in [entry.category for entry in session_of_process().entries()]
     assert "wire" in texts(open_page("system"))
 
 
@@ -325,7 +319,7 @@ def test_system_does_not_learn_over_a_category_that_is_there(
 def test_a_store_held_by_another_process_is_explained_and_a_copy_can_be_looked_at(
     open_page: OpenPage,
 ) -> None:
-    with open_store(place().settings.store):
+    with open_store(app_state().settings.store):
         page = open_page("library", category="grid")
         assert "No store is open" in texts(page)
         assert "one process at a time" in texts(page)
@@ -339,7 +333,7 @@ def test_without_a_store_the_app_offers_the_demo(
     open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VECSPECT_STORE", "nothing_here")
-    place.clear()
+    app_state.clear()
     page = open_page("inspect")
     assert "no store at nothing_here" in texts(page)
     assert button(page, "Make the demo")
@@ -350,12 +344,12 @@ def test_a_demo_that_fails_says_why(open_page: OpenPage, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("ui.demo.run_demo", full)
+    monkeypatch.setattr("ui.cli.demo.run_demo", full)
     monkeypatch.setenv("VECSPECT_STORE", "nothing_here")
-    place.clear()
+    app_state.clear()
     page = open_page("inspect")
     button(page, "Make the demo").click().run()
-    if job := place().jobs.get("demo"):
+    if job := app_state().jobs.get("demo"):
         job.wait(10)
         page.run()
     assert "No space left on device" in texts(page)
@@ -371,10 +365,10 @@ def test_batch_begins_empty_and_shows_results_with_their_counts(
 ) -> None:
     page = open_page("batch", category="grid")
     assert "Choose a folder or upload images" in texts(page)
-    desk = desk_of_process()
+    session = session_of_process()
     paths = sorted((dataset / "test").rglob("*.png"))
-    batch = begin(desk.settings.ui_folder / "batches", GRID, [*paths, Path("gone.png")])
-    work_off(desk, batch, lambda stage, done, total: None)
+    batch = begin(session.settings.ui_folder / "batches", GRID, [*paths, Path("gone.png")])
+    work_off(session, batch, lambda stage, done, total: None)
     page = open_page("batch", category="grid")
     rejected = sum(r.get("verdict") == "reject" for r in batch.results())
     metrics = {metric.label: metric.value for metric in page.metric}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from backbones.pipeline import Skipped
-from ui.cli.console import note_skipped, progress_bars, table
+from ui.cli.console import columns_table, note_skipped, progress_bars, say_found, table
 
 
 def test_text_stands_to_the_left_and_numbers_to_the_right() -> None:
@@ -47,3 +50,41 @@ def test_notes_go_to_stderr_and_no_bar_is_drawn_where_nobody_looks(
     with progress_bars() as on_progress:
         on_progress("scoring", 1, 2)
     assert capsys.readouterr() == ("", "skipped a.png: it is empty\n")
+
+
+@dataclass(frozen=True)
+class Found:
+    score: float
+    path: Path | str
+
+
+FOUND = (Found(1.23456, "a.png"), Found(20.0, "b.png"))
+
+
+def test_columns_are_formats_of_attributes_or_of_keys() -> None:
+    text = columns_table({"score": "{.score:.1f}", "path": "{.path}"}, FOUND)
+    assert text.splitlines()[2:] == ["  1.2  a.png", " 20.0  b.png"]
+    assert columns_table({"n": "{[count]}"}, [{"count": 7}]) == "n\n-\n7"
+
+
+def test_what_was_found_is_a_table_or_a_json_object_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_found(FOUND, {"path": "{.path}"}, as_json=True)
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed == [asdict(found) for found in FOUND]
+    say_found(FOUND, {"path": "{.path}"}, as_json=False)
+    assert capsys.readouterr().out == "path\n-----\na.png\nb.png\n"
+
+
+def test_bar_of_a_stage_is_drawn_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_bars() as on_progress:
+        on_progress("scoring", 1, 2)
+        on_progress("scoring", 2, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "scoring" in err
+    assert "2/2" in err

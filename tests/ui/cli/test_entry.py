@@ -1,36 +1,33 @@
-"""The command line from outside: what it prints where, what it writes, and how it ends."""
+"""The command line from outside: usage, failures, help, and how it ends."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import typer.main
-from PIL import Image
 
-from indexer.catalog.commits import find_entry, write_entry
-from indexer.data.image_records import read_dataset
+from indexer.catalog.commits import commit, find_category
 from indexer.store.open import open_store
-from indexer.synthetic.dataset import write_dataset
+from tests.ui.cli.running import (
+    MAIN,
+    Shop,
+    Vecspect,
+    environment,
+    only_line,
+    process,
+    queries_below,
+)
 from ui.cli import entry as cli
-from ui.cli import formatting
 
-ROOT = Path(__file__).parents[2]
-MAIN = "from ui.cli.entry import main; main()"
 TORCH_BLOCKED = """
 import json, sys
 for name in ("torch", "timm", "torchvision", "huggingface_hub"):
@@ -43,318 +40,6 @@ for arguments in json.loads(sys.argv[1]):
     except SystemExit as end:
         assert not end.code, arguments
 """
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: exit code and the lines it printed."""
-
-    code: int
-    out: list[str]
-    err: list[str]
-
-    @property
-    def json_lines(self) -> list[dict[str, Any]]:
-        return [strict_json(line) for line in self.out]
-
-
-Vecspect = Callable[..., Ended]
-
-
-def strict_json(text: str) -> Any:
-    def refuse(token: str) -> None:
-        raise AssertionError(f"{token} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def environment(**variables: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("VECSPECT_", "QDRANT_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **variables}
-
-
-def process(*arguments: object, cwd: Path, program: str = MAIN, **variables: str) -> Ended:
-    """The command in a process of its own."""
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines())
-
-
-@dataclass(frozen=True)
-class Shop:
-    """A folder in which `vecspect index` was run, and how that ended; read only."""
-
-    folder: Path
-    indexed: Ended
-
-    @property
-    def store(self) -> str:
-        return str(self.folder / "qdrant_data")
-
-
-@pytest.fixture(scope="module")
-def shop(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    folder = tmp_path_factory.mktemp("shop")
-    return Shop(folder, process("index", dataset, "-c", "grid", "--coreset", "0.02", cwd=folder))
-
-
-@pytest.fixture
-def vecspect(
-    shop: Shop,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Vecspect:
-    """The command in this process, in an empty folder, on the shop's store."""
-    for name in [n for n in os.environ if n.startswith(("VECSPECT_", "QDRANT_"))]:
-        monkeypatch.delenv(name)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("VECSPECT_STORE", shop.store)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # it would outlive the command
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["vecspect", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return Ended(int(end.value.code or 0), out.splitlines(), err.splitlines())
-
-    return run
-
-
-def queries_below(dataset: Path) -> list[str]:
-    return [str(record.path) for record in read_dataset(dataset) if record.split == "test"]
-
-
-def only_line(ended: Ended) -> str:
-    """The one line with which a command explains its failure."""
-    assert ended.code == 1
-    assert ended.out == []
-    (line,) = ended.err
-    assert line.startswith("vecspect: ")
-    return line
-
-
-def write_noise(path: Path) -> Path:
-    """Nothing like any product: must be rejected by whatever network."""
-    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG file that announces pixels it does not have."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(b"\0" * 100)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
-
-
-def test_index_says_what_it_learnt_and_keeps_it_in_the_default_store(shop: Shop) -> None:
-    assert shop.indexed.code == 0, shop.indexed.err
-    assert shop.indexed.err == []
-    assert shop.indexed.out[0].startswith("grid (compact): learnt as revision 1 in ")
-    assert "266 patches of 13 normal images, 3 more calibrate, 10 in the" in shop.indexed.out[0]
-    assert shop.indexed.out[1].startswith("reject above ")
-    assert {path.name for path in shop.folder.iterdir()} == {"qdrant_data"}
-
-
-def test_indexing_again_changes_nothing_and_another_level_needs_no_image(
-    vecspect: Vecspect, learnt_copy: Callable[[str], Path], dataset: Path
-) -> None:
-    store = learnt_copy("again")
-    again = ("index", dataset, "-c", "grid", "--coreset", 0.02, "--store", store)
-    first = vecspect(*again)
-    assert (first.code, first.err) == (0, [])
-    assert first.out[0] == "grid (compact): nothing changed, revision 1 stands."
-    changed = vecspect(*again, "--reject", 0.5)
-    assert changed.out[0].endswith("stands. The levels were changed, as revision 2.")
-    status = vecspect("status", "--json", "--store", store)
-    (category,) = strict_json("\n".join(status.out))["categories"]
-    assert (category["alpha_reject"], category["revision"]) == (0.5, 2)
-
-
-def test_score_prints_one_strict_json_object_a_line_and_nothing_else(
-    vecspect: Vecspect, dataset: Path
-) -> None:
-    ended = vecspect("score", dataset / "test", "-c", "grid", "--json")
-    assert (ended.code, ended.err) == (0, [])
-    assert sorted(fields["path"] for fields in ended.json_lines) == sorted(queries_below(dataset))
-    assert {fields["revision"] for fields in ended.json_lines} == {1}
-
-
-def test_score_prints_a_line_an_image_for_people(vecspect: Vecspect, dataset: Path) -> None:
-    files = queries_below(dataset)[:2]
-    ended = vecspect("score", *files, "-c", "grid")
-    assert [line.rsplit("  ", 1)[1] for line in ended.out] == files
-    assert all(re.match(r"(ok|review|reject) +score [\d.]+ +p 0\.\d{4} |ok", x) for x in ended.out)
-
-
-def test_score_writes_a_csv_file_of_the_same_results(vecspect: Vecspect, dataset: Path) -> None:
-    ended = vecspect("score", dataset / "test", "-c", "grid", "--csv", "out/results.csv", "--json")
-    assert [path.name for path in Path("out").iterdir()] == ["results.csv"]
-    with Path("out/results.csv").open(newline="", encoding="utf-8") as stream:
-        header, *rows = csv.reader(stream)
-    assert tuple(header) == formatting.CSV_COLUMNS
-    assert len(rows) == 10
-    for row, fields in zip(rows, ended.json_lines, strict=True):
-        cells = dict(zip(header, row, strict=True))
-        assert (cells["path"], cells["verdict"]) == (fields["path"], fields["verdict"])
-        assert float(cells["score"]) == fields["score"]
-        box = [int(cells[f"box_{side}"]) for side in ("x", "y", "width", "height")]
-        assert box == fields["box"]
-        assert cells["evidence_path"] == fields["evidence"]["path"]
-        assert cells["map"] == ""
-
-
-def test_csv_alone_keeps_stdout_quiet(vecspect: Vecspect, dataset: Path) -> None:
-    ended = vecspect("score", queries_below(dataset)[0], "-c", "grid", "--csv", "results.csv")
-    assert ended == Ended(0, [], [])
-
-
-def test_maps_are_pictures_named_in_the_results_with_no_name_used_twice(
-    vecspect: Vecspect, dataset: Path
-) -> None:
-    ended = vecspect("score", dataset / "test", "-c", "grid", "--maps", "maps", "--json")
-    named = [fields["map"] for fields in ended.json_lines]
-    assert len(set(named)) == 10
-    assert {Path(name) for name in named} == set(Path("maps").iterdir())
-    with Image.open(named[0]) as picture:
-        picture.load()
-        assert picture.format == "PNG"
-
-
-def test_similar_prints_the_nearest_images_without_the_query(
-    vecspect: Vecspect, dataset: Path
-) -> None:
-    query = queries_below(dataset)[0]
-    ended = vecspect("similar", query, "-c", "grid", "--json", "--top", 7)
-    assert (ended.code, ended.err) == (0, [])
-    neighbors = ended.json_lines
-    assert len(neighbors) == 7
-    assert query not in [neighbor["path"] for neighbor in neighbors]
-    assert {tuple(neighbor) for neighbor in neighbors} == {
-        (
-            *("image_id", "category", "path", "label", "defect_type", "split"),
-            *("distance", "verdict", "fields"),
-        )
-    }
-    table = vecspect("similar", query, "-c", "grid", "--label", "defective", "--top", 1)
-    assert [line.split()[0] for line in table.out[:2]] == ["distance", "--------"]
-    none = vecspect("similar", query, "-c", "grid", "--defect-type", "unheard-of")
-    assert none == Ended(0, [], ["no image of the library matches these filters."])
-
-
-def test_status_lists_the_categories(vecspect: Vecspect, shop: Shop) -> None:
-    ended = vecspect("status", "--json")
-    assert (ended.code, ended.err) == (0, [])
-    status = strict_json("\n".join(ended.out))
-    assert status["store"] == shop.store
-    (category,) = status["categories"]
-    assert (category["category"], category["backbone"], category["revision"]) == (
-        "grid",
-        "compact",
-        1,
-    )
-    assert (category["bank_patches"], category["smallest_alpha"]) == (266, 0.25)
-    table = vecspect("status")
-    assert table.out[0] == f"store {shop.store}"
-    assert table.out[-1].startswith("grid ")
-
-
-def test_backbones_lists_every_backbone_with_its_state(vecspect: Vecspect) -> None:
-    ended = vecspect("backbones")
-    assert ended.code == 0
-    assert "bundled" in next(line for line in ended.out if line.startswith("compact "))
-    assert any(line.startswith("patchcore-wide_resnet50_2 ") for line in ended.out)
-
-
-def test_benchmark_writes_its_four_files_and_leaves_the_store_alone(
-    vecspect: Vecspect, tmp_path: Path
-) -> None:
-    small = write_dataset(
-        tmp_path / "data", "tile", train=4, test_normal=2, test_defective=2, size=64
-    )
-    ended = vecspect("benchmark", small, "--out", "out", "--coreset", 0.02)
-    assert (ended.code, ended.err) == (0, [])
-    assert ended.out[-1] == "report: out/report.html"
-    files = {path.name for path in Path("out").iterdir()}
-    assert files == {
-        "benchmark.json", "benchmark.csv", "benchmark.md", "report.html", "pictures"
-    }  # fmt: skip
-    stored = strict_json(Path("out/benchmark.json").read_text(encoding="utf-8"))
-    assert [report["category"] for report in stored["reports"]] == ["tile"]
-    assert stored["command"].startswith("vecspect benchmark ")
-    (category,) = strict_json("\n".join(vecspect("status", "--json").out))["categories"]
-    assert category["category"] == "grid"
-
-
-def test_files_that_are_no_images_are_named_with_a_reason_and_the_others_are_scored(
-    vecspect: Vecspect, dataset: Path, tmp_path: Path
-) -> None:
-    good = queries_below(dataset)[:4]
-    bad = {
-        "missing.png": "there is no such file",
-        "empty.png": "the file is empty",
-        "truncated.png": "damaged or cut short",
-        "text.png": "expected an image",
-        "tiny.png": "expected at least 8 x 8 pixels, got 1 x 1",
-        "huge.png": "expected at most 100 megapixels",
-    }
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "truncated.png").write_bytes(Path(good[0]).read_bytes()[:3000])
-    (tmp_path / "text.png").write_text("hello")
-    Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
-    (tmp_path / "huge.png").write_bytes(png_header(20_000, 10_000))
-    files = [good[0], *(str(tmp_path / name) for name in bad), *good[1:]]
-    ended = vecspect("score", *files, "-c", "grid", "--json")
-    assert ended.code == 1
-    assert [fields["path"] for fields in ended.json_lines] == good
-    assert len(ended.err) == len(bad)
-    for (name, reason), line in zip(bad.items(), ended.err, strict=True):
-        assert re.match(rf"skipped {tmp_path / name}: .*{reason}", line)
-
-
-def test_images_skipped_while_learning_are_named_and_the_rest_is_learnt(
-    vecspect: Vecspect, dataset: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "normal"
-    shutil.copytree(dataset / "train/good", folder)
-    (folder / "text.png").write_text("hello")
-    shutil.copy(folder / "000.png", folder / "copy.png")
-    ended = vecspect("index", folder, "-c", "n", "--coreset", 0.01, "--store", tmp_path / "store")
-    assert ended.code == 1
-    learnt = re.search(r"of (\d+) normal images, (\d+) more calibrate", ended.out[0])
-    assert learnt is not None
-    assert sum(map(int, learnt.groups())) == 16
-    assert ended.err[0].startswith(f"left out {folder / 'copy.png'}: same bytes as another")
-    assert ended.err[1].startswith(f"skipped {folder / 'text.png'}: expected an image")
-    assert len(ended.err) == 2
-
-
-def test_rejected_image_fails_the_command_only_if_asked_to(
-    vecspect: Vecspect, tmp_path: Path
-) -> None:
-    noise = write_noise(tmp_path / "noise.png")
-    assert vecspect("score", noise, "-c", "grid").code == 0
-    assert vecspect("score", noise, "-c", "grid", "--fail-on-anomaly").code == 3
-    both = vecspect("score", noise, "missing.png", "-c", "grid", "--fail-on-anomaly")
-    assert (both.code, len(both.out), len(both.err)) == (3, 1, 1)
-    only_missing = vecspect("score", "missing.png", "-c", "grid", "--fail-on-anomaly")
-    assert only_missing.code == 1
 
 
 @pytest.mark.parametrize(
@@ -418,13 +103,13 @@ def test_category_of_another_network_is_refused_in_one_line(
 ) -> None:
     folder = learnt_copy("other")
     with open_store(str(folder)) as store:
-        entry = find_entry(store, "grid")
-        write_entry(store, replace(entry, fingerprint="0123456789abcdef"))
+        category = find_category(store, "grid")
+        commit(category.following("test", "", fingerprint="0123456789abcdef"))
     for command in ("score", "similar"):
         ended = vecspect(command, queries_below(dataset)[0], "-c", "grid", "--store", folder)
         line = only_line(ended)
         assert "0123456789abcdef" in line
-        assert entry.fingerprint in line
+        assert category.entry.fingerprint in line
 
 
 def test_store_in_use_by_another_process_is_explained_in_one_line(

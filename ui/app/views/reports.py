@@ -10,13 +10,17 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from backbones.errors import VecspectError
+from eval.arrays import Float64
 from eval.benchmark.results import BenchmarkResult, CategoryReport, ImageResult, ResultError
 from eval.benchmark.summary import interval_text
-from eval.metrics.detection import Float64, pr_points, roc_points
-from ui.app.components import cards, charts
-from ui.app.components.widgets import Card, framed, gallery
-from ui.app.layout import desk, go, plain
-from ui.app.session import Desk
+from eval.metrics.detection import pr_points, roc_points
+from ui.app.components import charts
+from ui.app.components.charts import show_table
+from ui.app.components.custom import Card, framed, gallery
+from ui.app.components.library import small_picture
+from ui.app.layout import go, open_session
+from ui.app.session import Session
+from ui.app.text import plain, short_path
 
 _DEPTH = 3
 _WORST = 6
@@ -28,9 +32,9 @@ Curve = Callable[[ArrayLike, ArrayLike], tuple[Float64, Float64]]
 
 def show() -> None:
     """The page."""
-    opened = desk()
+    session = open_session()
     st.title("Reports")
-    files = _files(opened)
+    files = _files(session)
     if not files:
         st.info("No benchmark lies below the folders of this app. Make one:")
         st.code("vecspect benchmark DATASET --out benchmark_out", language="sh")
@@ -42,7 +46,7 @@ def show() -> None:
         names,
         default=[wanted if wanted in names else names[0]],
         max_selections=4,
-        format_func=cards.short,
+        format_func=short_path,
     )
     reports: list[tuple[str, CategoryReport]] = []
     for name in chosen:
@@ -57,16 +61,14 @@ def show() -> None:
     st.query_params["report"] = chosen[0]
     _summary(reports, many=len(chosen) > 1)
     _curves([report for _, report in reports])
-    _one(opened, reports)
+    _one(session, reports)
     _pages([Path(name) for name in chosen])
 
 
-def _files(opened: Desk) -> list[Path]:
+def _files(session: Session) -> list[Path]:
     """Benchmarks below the image roots, the latest first."""
-    found: set[Path] = set()
-    for root in opened.roots:
-        for depth in range(1, _DEPTH + 1):
-            found.update(root.glob("*/" * depth + "benchmark.json"))
+    patterns = ["*/" * depth + "benchmark.json" for depth in range(1, _DEPTH + 1)]
+    found = {file for root in session.roots for form in patterns for file in root.glob(form)}
     return sorted(found, key=lambda file: -file.stat().st_mtime)
 
 
@@ -80,7 +82,7 @@ def _read(file: Path) -> BenchmarkResult:
 def _summary(reports: list[tuple[str, CategoryReport]], *, many: bool) -> None:
     rows = [
         {
-            **({"benchmark": cards.short(name)} if many else {}),
+            **({"benchmark": short_path(name)} if many else {}),
             "category": report.category,
             "backbone": report.backbone,
             "image AUROC": report.image_auroc,
@@ -95,9 +97,7 @@ def _summary(reports: list[tuple[str, CategoryReport]], *, many: bool) -> None:
         for name, report in reports
     ]
     figures = ("image AUROC", "average precision", "pixel AUROC", "AU-PRO 30 %", "F1-max (oracle)")
-    columns = {name: st.column_config.NumberColumn(name, format="%.4f") for name in figures}
-    columns["ms an image"] = st.column_config.NumberColumn("ms an image", format="%.0f")
-    st.dataframe(rows, hide_index=True, column_config=columns)
+    show_table(rows, {**dict.fromkeys(figures, "%.4f"), "ms an image": "%.0f"})
 
 
 def _curves(reports: list[CategoryReport]) -> None:
@@ -111,51 +111,46 @@ def _curves(reports: list[CategoryReport]) -> None:
 
 
 def _points(reports: list[CategoryReport], curve: Curve) -> dict[str, tuple[Float64, Float64]]:
-    found = {}
-    for report in reports[:_CURVES]:
-        labels = [image.defective for image in report.images]
-        found[_name(report)] = curve(labels, [image.score for image in report.images])
-    return found
+    return {
+        f"{report.category}, {report.backbone}": curve(
+            [image.defective for image in report.images], [image.score for image in report.images]
+        )
+        for report in reports[:_CURVES]
+    }
 
 
-def _name(report: CategoryReport) -> str:
-    return f"{report.category}, {report.backbone}"
-
-
-def _one(opened: Desk, reports: list[tuple[str, CategoryReport]]) -> None:
-    names = [f"{r.category} · {r.backbone} · {cards.short(name)}" for name, r in reports]
+def _one(session: Session, reports: list[tuple[str, CategoryReport]]) -> None:
+    names = [f"{r.category} · {r.backbone} · {short_path(name)}" for name, r in reports]
     chosen = st.selectbox("Look closer at", names)
     report = reports[names.index(chosen)][1]
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.markdown("**Recall by defect type**")
-        st.dataframe(
-            [
-                {
-                    "defect type": kind,
-                    "caught": f"{rate.successes}/{rate.n}",
-                    "recall": rate.value,
-                    "95 % interval": interval_text(rate),
-                }
-                for kind, rate in report.recall_by_type.items()
-            ],
-            hide_index=True,
-            column_config={"recall": st.column_config.NumberColumn(format="percent")},
-        )
+        rows = [
+            {
+                "defect type": kind,
+                "caught": f"{rate.successes}/{rate.n}",
+                "recall": rate.value,
+                "95 % interval": interval_text(rate),
+            }
+            for kind, rate in report.recall_by_type.items()
+        ]
+        show_table(rows, {"recall": "percent"})
     with right:
-        normal = sorted((i for i in report.images if not i.defective), key=lambda i: -i.score)
-        defects = sorted((i for i in report.images if i.defective), key=lambda i: i.score)
+        ranked = sorted(report.images, key=lambda image: image.score)
+        defects = [image for image in ranked if image.defective]
+        normals = [image for image in reversed(ranked) if not image.defective]
         st.markdown("**Defective images with the lowest scores**")
-        _cases(opened, report, defects[:_WORST], "defects")
+        _cases(session, report, defects[:_WORST], "defects")
         st.markdown("**Normal images with the highest scores**")
-        _cases(opened, report, normal[:_WORST], "normals")
+        _cases(session, report, normals[:_WORST], "normals")
 
 
-def _cases(opened: Desk, report: CategoryReport, images: list[ImageResult], name: str) -> None:
+def _cases(session: Session, report: CategoryReport, images: list[ImageResult], name: str) -> None:
     cards = [
         Card(
             image.path,
-            cards.small(opened, image.path),
+            small_picture(session, image.path),
             image.defect_type or image.label,
             (f"score {image.score:.4g}", Path(image.path).name),
             image.verdict,
@@ -163,7 +158,7 @@ def _cases(opened: Desk, report: CategoryReport, images: list[ImageResult], name
         for image in images
     ]
     chosen, _ = gallery(cards, key=f"cases {name}", label=name, side=110)
-    if chosen and any(entry.category == report.category for entry in opened.entries()):
+    if chosen and any(entry.category == report.category for entry in session.entries()):
         path = str(Path(chosen).resolve())
         go("inspect", category=report.category, backbone=report.backbone, image=path)
     elif chosen:
@@ -171,12 +166,10 @@ def _cases(opened: Desk, report: CategoryReport, images: list[ImageResult], name
 
 
 def _pages(folders: list[Path]) -> None:
-    for folder in folders:
-        page = folder / "report.html"
-        if not page.is_file():
-            continue
+    for page in filter(Path.is_file, (folder / "report.html" for folder in folders)):
+        folder = page.parent
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(plain(cards.short(page)))
+            st.markdown(plain(short_path(page)))
             st.download_button(
                 "Download the report",
                 page.read_bytes,

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import streamlit as st
 
 from backbones.registry import list_backbones, load_backbone
-from indexer.calibration.base import Calibration
+from indexer.calibration.methods import read_calibration
+from indexer.catalog.category import Category
 from indexer.catalog.commits import read_history
-from indexer.catalog.schema import CatalogEntry, collections_of, health_collection
-from indexer.data.image_records import normal_images, read_dataset
+from indexer.catalog.entry import CatalogEntry
+from indexer.catalog.schema import inspections_collection
+from indexer.data.dataset import read_dataset
+from indexer.data.image_records import normal_images
 from indexer.learn.build import build_index
-from search.calibrator import ConformalCalibrator
-from ui.app.components import cards
+from indexer.progress import Progress
+from ui.app.components.charts import show_table
+from ui.app.components.inputs import folder_input, keep_uploads, upload_input
 from ui.app.jobs import Job
-from ui.app.layout import attempt, changed_to, desk, go, place, plain, undo_bar, watch_job
-from ui.app.session import Desk, Key
+from ui.app.layout import go, make_change, open_session, undo_bar, watch_job
+from ui.app.session import Key, Session, app_state
+from ui.app.text import plain, short_path
 
 _LEARNING = "learning"
 
 
 def show() -> None:
     """The page."""
-    opened = desk()
+    session = open_session()
     st.title("System")
-    st.markdown(f"Store {plain(cards.short(opened.store.location))}")
-    entries = opened.entries()
-    undo_bar(opened)
+    st.markdown(f"Store {plain(short_path(session.store.location))}")
+    entries = session.entries()
+    undo_bar(session)
     _categories(entries)
-    _new_category(opened)
+    _new_category(session)
     if entries:
-        _past(opened, entries)
-        _collections(opened, entries)
+        _past(session, entries)
+        _collections(session, entries)
     _networks()
 
 
@@ -42,44 +46,37 @@ def _categories(entries: list[CatalogEntry]) -> None:
     if not entries:
         st.info("No category has been learnt yet: begin below.")
         return
-    rows = []
-    for entry in entries:
-        calibration = Calibration.from_payload(entry.calibration)
-        rows.append(
-            {
-                "category": entry.category,
-                "backbone": entry.backbone,
-                "revision": entry.revision,
-                "bank images": entry.counts["bank_images"],
-                "patches": entry.counts["bank_patches"],
-                "calibration": entry.counts["calibration_images"],
-                "library": entry.counts["test_images"],
-                "method": calibration.method,
-                "reject level": calibration.alpha_reject,
-                "threshold": calibration.threshold,
-                "built at": entry.built_at,
-            }
-        )
-    st.dataframe(
-        rows,
-        hide_index=True,
-        column_config={
-            "reject level": st.column_config.NumberColumn(format="percent"),
-            "threshold": st.column_config.NumberColumn(format="%.4g"),
-        },
-    )
+    rows = [
+        {
+            "category": entry.category,
+            "backbone": entry.backbone,
+            "revision": entry.revision,
+            "bank images": entry.counts["bank_images"],
+            "patches": entry.counts["bank_patches"],
+            "calibration": entry.counts["calibration_images"],
+            "library": entry.counts["test_images"],
+            "method": calibration.method.name,
+            "reject level": calibration.alpha_reject,
+            "threshold": calibration.threshold,
+            "built at": entry.built_at,
+        }
+        for entry, calibration in zip(entries, map(read_calibration, entries), strict=True)
+    ]
+    show_table(rows, {"reject level": "percent", "threshold": "%.4g"})
 
 
-def _new_category(opened: Desk) -> None:
-    job = place().jobs.get(_LEARNING)
+def _new_category(session: Session) -> None:
+    job = app_state().jobs.get(_LEARNING)
     with st.expander("New category", icon=":material/add:", expanded=job is not None):
         if job is not None:
             st.markdown(plain(f"Learning {job.name}"))
-            watch_job(_LEARNING, _learnt)
+            watch_job(
+                _LEARNING, lambda job: st.session_state.update(learnt=job.error or job.outcome)
+            )
             return
         if message := st.session_state.pop("learnt", ""):
             st.markdown(plain(message))
-        if opened.copied:
+        if session.copied:
             st.info("A copy of the store is read only.")
             return
         name = st.text_input("Name", placeholder="grid", max_chars=64)
@@ -89,54 +86,46 @@ def _new_category(opened: Desk) -> None:
             help="vecspect export makes the others ready for use.",
         )
         st.markdown("Images of **normal** parts: the more, the better; twenty at least.")
-        files = cards.upload_input("Upload", "new category")
-        folder = cards.folder_input(opened, "system")
+        files = upload_input("Upload", "new category")
+        folder = folder_input(session, "system")
         if not (name and (files or folder)):
             return
-        if Key(name, backbone) in {Key(e.category, e.backbone) for e in opened.entries()}:
+        if Key(name, backbone) in {Key.of(entry) for entry in session.entries()}:
             st.warning("There is such a category. Add images to it on the page Library.")
             return
         if st.button("Learn", type="primary"):
-            source = _source(opened, name, [(f.name, f.getvalue()) for f in files])
             typed = Path(st.session_state["folder system"]).expanduser().resolve()
-            data = source or typed
-            place().jobs[_LEARNING] = Job(
-                name, lambda progress: _learn(opened, name, backbone, data, progress)
+            data = _source(session, files) or typed
+            app_state().jobs[_LEARNING] = Job(
+                name, lambda progress: _learn(session, name, backbone, data, progress)
             )
             st.rerun()
 
 
-def _source(opened: Desk, name: str, files: list[tuple[str, bytes]]) -> Path | None:
+def _source(session: Session, files: list[tuple[str, bytes]]) -> Path | None:
     """The list of what was uploaded, as the CSV that a data set may be."""
-    kept = cards.keep_uploads(opened, files)
+    kept = keep_uploads(session, files)
     if not kept:
         return None
-    listed = opened.uploads.folder / f"{kept[0].stem}-{len(kept)}.csv"
+    listed = session.uploads.folder / f"{kept[0].stem}-{len(kept)}.csv"
     lines = ["path,label,split", *(f"{path.name},normal,train" for path in kept)]
     listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return listed
 
 
-def _learn(
-    opened: Desk,
-    name: str,
-    backbone: str,
-    data: Path,
-    on_progress: Callable[[str, int, int], None],
-) -> str:
+def _learn(session: Session, name: str, backbone: str, data: Path, on_progress: Progress) -> str:
     records = read_dataset(data)
     network = load_backbone(backbone, images=normal_images(records))
-    # not under the desk's lock: nobody else writes to a category that is not there yet, and other
-    # pages go on meanwhile
+    # not under the session's lock: nobody else writes to a category that is not there yet, and
+    # other pages go on meanwhile
     build = build_index(
         records,
         category=name,
         backbone=network,
-        store=opened.store,
-        calibrator=ConformalCalibrator(),
-        coreset=opened.settings.coreset,
-        holdout=opened.settings.holdout,
-        seed=opened.settings.seed,
+        store=session.store,
+        coreset=session.settings.coreset,
+        holdout=session.settings.holdout,
+        seed=session.settings.seed,
         on_progress=on_progress,
     )
     counts = build.entry.counts
@@ -147,88 +136,71 @@ def _learn(
     )
 
 
-def _learnt(job: Job) -> None:
-    st.session_state["learnt"] = job.error or job.outcome
-
-
-def _past(opened: Desk, entries: list[CatalogEntry]) -> None:
+def _past(session: Session, entries: list[CatalogEntry]) -> None:
     st.subheader("Revisions")
-    keys = [Key(entry.category, entry.backbone) for entry in entries]
+    keys = [Key.of(entry) for entry in entries]
     key = st.selectbox("Of", keys, format_func=lambda k: f"{k.category} · {k.backbone}")
-    entry = opened.entry(key)
-    with opened.lock:
-        history = read_history(opened.store, entry)
-    st.dataframe(
-        [
-            {
-                "revision": past.revision,
-                "at": past.built_at,
-                "what": past.action,
-                "bank images": past.counts["bank_images"],
-                "patches": past.counts["bank_patches"],
-                "threshold": Calibration.from_payload(past.calibration).threshold,
-            }
-            for past in reversed(history)
-        ],
-        hide_index=True,
-        column_config={"threshold": st.column_config.NumberColumn(format="%.4g")},
-    )
-    before = [past.revision for past in reversed(history) if past.revision != entry.revision]
+    entry = session.entry(key)
+    history = session.read(read_history, entry)[::-1]
+    rows = [
+        {
+            "revision": past.revision,
+            "at": past.built_at,
+            "what": past.action,
+            "bank images": past.counts["bank_images"],
+            "patches": past.counts["bank_patches"],
+            "threshold": read_calibration(past).threshold,
+        }
+        for past in history
+    ]
+    show_table(rows, {"threshold": "%.4g"})
+    before = [past.revision for past in history if past.revision != entry.revision]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if before and not opened.copied:
+        if before and not session.copied:
             wanted = st.selectbox("Go back to revision", before, width=200)
-            if st.button("Go back", icon=":material/undo:") and attempt(
-                lambda: changed_to(key, entry.revision, opened.go_back(key, wanted))
-            ):
-                st.rerun()
+            if st.button("Go back", icon=":material/undo:"):
+                make_change(session, key, lambda: session.go_back(key, wanted))
         if st.button("Library", icon=":material/photo_library:"):
             go("library", category=key.category, backbone=key.backbone)
 
 
-def _collections(opened: Desk, entries: list[CatalogEntry]) -> None:
+def _collections(session: Session, entries: list[CatalogEntry]) -> None:
     st.subheader("Collections")
-    folder = Path(opened.store.location)
-    rows = []
-    with opened.lock:
-        there = set(opened.store.collections())
-        for entry in entries:
-            names = [*collections_of(entry), health_collection(entry.category, entry.backbone)]
-            for name in names:
-                if name not in there:
-                    continue
-                size = _bytes_on_disk(folder / name) if folder.is_dir() else None
-                rows.append(
-                    {
-                        "collection": name,
-                        "points": opened.store.count(name),
-                        "MiB on disk": None if size is None else size / 2**20,
-                    }
-                )
-    st.dataframe(
-        rows,
-        hide_index=True,
-        column_config={"MiB on disk": st.column_config.NumberColumn(format="%.1f")},
-    )
+    store, folder = session.store, Path(session.store.location)
+    names: list[str] = []
+    for entry in entries:
+        names += Category(store, entry).collections
+        names.append(inspections_collection(entry.category, entry.backbone))
+    with session.lock:
+        there = set(store.collections())
+        rows = [
+            {
+                "collection": name,
+                "points": store.count(name),
+                "MiB on disk": _mib_on_disk(folder / name) if folder.is_dir() else None,
+            }
+            for name in names
+            if name in there
+        ]
+    show_table(rows, {"MiB on disk": "%.1f"})
 
 
-def _bytes_on_disk(folder: Path) -> int:
+def _mib_on_disk(folder: Path) -> float:
     """What the files take, without the holes of sparse ones."""
-    return sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file())
+    return sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file()) / 2**20
 
 
 def _networks() -> None:
     st.subheader("Backbones")
-    st.dataframe(
-        [
-            {
-                "backbone": found.spec.name,
-                "state": found.state,
-                "level": found.spec.level,
-                "input size": found.spec.input_size,
-            }
-            for found in list_backbones()
-        ],
-        hide_index=True,
-    )
+    rows = [
+        {
+            "backbone": found.spec.name,
+            "state": found.state,
+            "level": found.spec.level,
+            "input size": found.spec.input_size,
+        }
+        for found in list_backbones()
+    ]
+    show_table(rows)
     names = ("vecspect", "qdrant-edge-py", "qdrant-client", "openvino", "numpy", "streamlit")
     st.caption(plain(" · ".join(f"{name} {version(name)}" for name in names)))

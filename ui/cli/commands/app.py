@@ -1,7 +1,8 @@
-"""The command that opens the app."""
+"""The commands that show vecspect at work: the app and the demo."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Annotated
 import typer
 
 from backbones.errors import VecspectError
-from ui.cli.options import Store, settings_of
+from ui.cli import options
+from ui.cli.console import note, progress_bars
 
 
 def ui(
-    store: Store = None,
+    store: options.Store = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(help="Show image files below this folder; repeatable. [default: here]"),
@@ -37,33 +39,38 @@ def ui(
         raise VecspectError(
             "the app needs Streamlit: install vecspect with its extra, pip install '.[ui]'"
         ) from None
-    from ui.app.images.uploads import MOST_BYTES
-    from ui.cli.console import note
+    from ui.settings import MOST_UPLOADED
 
-    settings = settings_of(store=store, image_roots=images)
+    settings = options.settings_of(store=store, image_roots=images)
     os.environ["VECSPECT_STORE"] = settings.store
     os.environ.pop("QDRANT_URL", None)
-    os.environ["VECSPECT_IMAGE_ROOTS"] = _as_json(settings.image_roots)
+    os.environ["VECSPECT_IMAGE_ROOTS"] = json.dumps([str(p) for p in settings.image_roots])
     if host not in ("localhost", "127.0.0.1", "::1") and not (
         settings.ui_password or settings.ui_user_header
     ):
         note("Anyone who reaches this address may see and teach. Set VECSPECT_UI_PASSWORD.")
-    options = {
+    server = {
         "server_address": host,
         "server_port": port,
         "server_headless": no_browser or not sys.stdout.isatty(),
-        "server_maxUploadSize": MOST_BYTES >> 20,
+        "server_maxUploadSize": MOST_UPLOADED >> 20,
         "server_fileWatcherType": "none",
         "browser_gatherUsageStats": False,
         "client_toolbarMode": "minimal",
         "client_showErrorDetails": "none",
     }
     app = str(Path(__file__).parents[2] / "app" / "entry.py")
-    bootstrap.load_config_options(options)
-    bootstrap.run(app, False, [], options)
+    bootstrap.load_config_options(server)
+    bootstrap.run(app, False, [], server)
 
 
-def _as_json(paths: list[Path]) -> str:
-    import json
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data, store and report.")] = Path(
+        "demo_out"
+    ),
+) -> None:
+    """Do the whole job on procedurally made data with the bundled network."""
+    from ui.cli.demo import run_demo
 
-    return json.dumps([str(path) for path in paths])
+    with progress_bars() as on_progress:
+        run_demo(out, on_progress)

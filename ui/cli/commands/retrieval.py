@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.options import (
-    AsJson,
-    BackboneName,
-    Category,
-    Device,
-    Store,
-    Weights,
-    open_existing,
-    settings_of,
-)
+from ui.cli import options
+from ui.cli.console import Columns, columns_table, note, say, say_found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from backbones.geometry import Box
     from search.inspector import Inspector
     from search.retrieval.neighbors import By, Neighbor
 
+_BY: tuple[By, ...] = ("whole", "defect", "region")
+_HITS: Columns = {
+    "distance": "{.distance:.4f}",
+    "box": lambda hit: ",".join(map(str, hit.box.as_list() if hit.box else [])),
+    "category": "{.category}",
+    "label": "{.label}",
+    "defect type": "{.defect_type}",
+    "verdict": lambda hit: hit.verdict or "",
+    "fields": lambda hit: " ".join(f"{name}={value}" for name, value in hit.fields.items()),
+    "path": "{.path}",
+}
+_CLUSTERS: Columns = {
+    "images": lambda cluster: str(len(cluster.image_ids)),
+    "most typical": "{.medoid_id}",
+    "path": "{.medoid_path}",
+}
+_OUTLIERS = {
+    "distance": "{.distance:.4f}",
+    "role": "{.split}",
+    "image id": "{.image_id}",
+    "path": "{.path}",
+}
 
+
+@options.grouped
 def similar(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The query image.")],
-    category: Category,
+    category: options.Category,
     by: Annotated[
         str,
         typer.Option(
@@ -54,11 +70,9 @@ def similar(
     maps: Annotated[
         Path | None, typer.Option(help="Write an explaining picture per hit to this folder.")
     ] = None,
-    as_json: AsJson = False,
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    device: Device = None,
-    store: Store = None,
+    as_json: options.AsJson = False,
+    *,
+    scoring: options.ScoringOptions,
 ) -> None:
     """Show the library images most like IMAGE: as a whole, in what deviates, or in a box.
 
@@ -70,30 +84,16 @@ def similar(
     kept: of defective images those that deviate; of normal ones those in the memory bank, so
     normal images outside it are not found.
     """
-    from search.inspector import Inspector
-    from ui.cli.console import note, say, table
-
-    if label not in (None, "normal", "defective"):
-        raise typer.BadParameter(
-            f"expected normal or defective, got '{label}'", param_hint="--label"
-        )
-    fields = _pairs(where or [], "--where")
-    asked, region = _by(by), _box(box)
+    if label:
+        options.one_of(label, ("normal", "defective"), "--label")
+    fields = options.pairs_of(where, "--where")
+    asked, region = options.one_of(by, _BY, "--by"), _box(box)
     if (asked == "region") != (region is not None):
         raise typer.BadParameter("by region takes a box, and nothing else does", param_hint="--box")
-    if region and across_categories:
-        raise typer.BadParameter(
-            "by region searches one category", param_hint="--across-categories"
-        )
-    if maps and across_categories:
-        raise typer.BadParameter(
-            "pictures are of hits of one category", param_hint="--across-categories"
-        )
-    settings = settings_of(store=store, device=device)
-    with open_existing(settings) as opened:
-        inspector = Inspector(
-            opened, category, backbone=backbone, weights=weights, device=settings.device
-        )
+    for one, said in ((region, "by region searches"), (maps, "pictures are of hits of")):
+        if one and across_categories:
+            raise typer.BadParameter(f"{said} one category", param_hint="--across-categories")
+    with scoring.open_inspector(category) as inspector:
         neighbors = inspector.similar(
             image,
             top=top,
@@ -110,35 +110,84 @@ def similar(
             picture = {"map": pictures.get(neighbor.image_id)} if maps else {}
             say(json.dumps({**neighbor.to_dict(), **picture}))
     elif neighbors:
-        heads = ["distance", "label", "defect type", "verdict", "fields", "path"]
-        rows = [
-            [
-                f"{n.distance:.4f}",
-                n.label,
-                n.defect_type,
-                n.verdict or "",
-                " ".join(f"{name}={value}" for name, value in n.fields.items()),
-                n.path,
-            ]
-            for n in neighbors
-        ]
-        if across_categories:
-            heads.insert(1, "category")
-            for row, neighbor in zip(rows, neighbors, strict=True):
-                row.insert(1, neighbor.category)
-        if region:
-            heads.insert(1, "box")
-            for row, neighbor in zip(rows, neighbors, strict=True):
-                row.insert(1, ",".join(map(str, neighbor.box.as_list() if neighbor.box else [])))
-        say(table(heads, rows))
+        shown = {"box": region is not None, "category": across_categories}
+        hits = {head: cell for head, cell in _HITS.items() if shown.get(head, True)}
+        say(columns_table(hits, neighbors))
     else:
         note("no image of the library matches these filters.")
+
+
+@options.grouped
+def label(
+    image_ids: options.ImageIds,
+    category: options.Category,
+    defect_type: Annotated[str | None, typer.Option(help="What the images show.")] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A user field; KEY= removes it."),
+    ] = None,
+    as_json: options.AsJson = False,
+    *,
+    scoring: options.ScoringOptions,
+) -> None:
+    """Name what library images show, and note what is known of them, such as line or batch."""
+    from indexer.update.labels import label_images
+    from ui.cli.formatting import describe_revision
+
+    if not (defect_type or fields):
+        raise typer.BadParameter("expected a type, or --set KEY=VALUE", param_hint="--defect-type")
+    notes = options.pairs_of(fields, "--set")
+    with scoring.open(category) as opened:
+        change = label_images(
+            image_ids,
+            category=opened,
+            backbone=partial(scoring.network, opened),
+            defect_type=defect_type,
+            fields=notes,
+        )
+    if as_json:
+        say(json.dumps({"revision": change.entry.revision, "images": change.images}))
+    else:
+        say(describe_revision(change.entry, changed=bool(change.images)))
+
+
+@options.grouped
+def clusters(
+    category: options.Category, as_json: options.AsJson = False, *, stored: options.StoredOptions
+) -> None:
+    """Group the defective images without a type into candidate types, for `label`."""
+    from search.retrieval.clustering import cluster_defects
+
+    with stored.open(category) as opened:
+        found = cluster_defects(opened)
+    if as_json or found:
+        say_found(found, _CLUSTERS, as_json=as_json)
+    else:
+        note(
+            "fewer than two defective images without a type. Add them: "
+            f"vecspect add IMAGE --category {category} --label defective"
+        )
+
+
+@options.grouped
+def outliers(
+    category: options.Category,
+    top: options.Top = 10,
+    as_json: options.AsJson = False,
+    *,
+    stored: options.StoredOptions,
+) -> None:
+    """List the normal images that look least like the other normal ones as a whole."""
+    from search.retrieval.outliers import unusual_images
+
+    with stored.open(category) as opened:
+        found = unusual_images(opened)[:top]
+    say_found(found, _OUTLIERS, as_json=as_json)
 
 
 def _explain(inspector: Inspector, neighbors: Sequence[Neighbor], folder: Path) -> dict[str, str]:
     """Write a picture of each hit whose file is there; its path by image id."""
     from backbones.errors import ImageError
-    from ui.cli.console import note
     from ui.cli.formatting import write_map
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,104 +203,6 @@ def _explain(inspector: Inspector, neighbors: Sequence[Neighbor], folder: Path) 
     return written
 
 
-def label(
-    image_ids: Annotated[list[str], typer.Argument(metavar="IMAGE_ID")],
-    category: Category,
-    defect_type: Annotated[str | None, typer.Option(help="What the images show.")] = None,
-    fields: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A user field; KEY= removes it."),
-    ] = None,
-    as_json: AsJson = False,
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    device: Device = None,
-    store: Store = None,
-) -> None:
-    """Name what library images show, and note what is known of them, such as line or batch."""
-    from indexer.catalog.commits import find_entry
-    from indexer.update.labels import label_images
-    from search.calibrator import ConformalCalibrator
-    from search.inspector import load_category_network
-    from ui.cli.console import say
-
-    if not (defect_type or fields):
-        raise typer.BadParameter("expected a type, or --set KEY=VALUE", param_hint="--defect-type")
-    notes = _pairs(fields or [], "--set")
-    settings = settings_of(store=store, device=device)
-    with open_existing(settings) as opened:
-        entry = find_entry(opened, category, backbone)
-        change = label_images(
-            image_ids,
-            store=opened,
-            entry=entry,
-            calibrator=ConformalCalibrator.of(entry),
-            backbone=lambda: load_category_network(entry, weights, settings.device),
-            defect_type=defect_type,
-            fields=notes,
-        )
-    entry = change.entry
-    if as_json:
-        say(json.dumps({"revision": entry.revision, "images": change.images}))
-    elif change.images:
-        say(f"{category} ({entry.backbone}): revision {entry.revision}, {entry.action}.")
-    else:
-        say(f"{category} ({entry.backbone}): nothing changed, revision {entry.revision} stands.")
-
-
-def clusters(
-    category: Category, as_json: AsJson = False, backbone: BackboneName = None, store: Store = None
-) -> None:
-    """Group the defective images without a type into candidate types, for `label`."""
-    from indexer.catalog.commits import find_entry
-    from search.retrieval.clustering import cluster_defects
-    from ui.cli.console import note, say, say_each, table
-
-    with open_existing(settings_of(store=store)) as opened:
-        found = cluster_defects(opened, find_entry(opened, category, backbone))
-    if as_json:
-        say_each(found)
-    elif found:
-        rows = [[str(len(c.image_ids)), c.medoid_id, c.medoid_path] for c in found]
-        say(table(["images", "most typical", "path"], rows))
-    else:
-        note(
-            "fewer than two defective images without a type. Add them: "
-            f"vecspect add IMAGE --category {category} --label defective"
-        )
-
-
-def outliers(
-    category: Category,
-    top: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    as_json: AsJson = False,
-    backbone: BackboneName = None,
-    store: Store = None,
-) -> None:
-    """List the normal images that look least like the other normal ones as a whole."""
-    from indexer.catalog.commits import find_entry
-    from search.retrieval.clustering import unusual_images
-    from ui.cli.console import say, say_each, table
-
-    with open_existing(settings_of(store=store)) as opened:
-        found = unusual_images(opened, find_entry(opened, category, backbone))[:top]
-    if as_json:
-        say_each(found)
-    else:
-        rows = [[f"{o.distance:.4f}", o.split, o.image_id, o.path] for o in found]
-        say(table(["distance", "role", "image id", "path"], rows))
-
-
-def _by(name: str) -> By:
-    if name == "whole":
-        return "whole"
-    if name == "defect":
-        return "defect"
-    if name == "region":
-        return "region"
-    raise typer.BadParameter(f"expected whole, defect or region, got '{name}'", param_hint="--by")
-
-
 def _box(text: str | None) -> Box | None:
     from backbones.geometry import Box
 
@@ -265,13 +216,3 @@ def _box(text: str | None) -> Box | None:
             param_hint="--box",
         ) from None
     return Box(x, y, width, height)
-
-
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not (key and separator):
-            raise typer.BadParameter(f"expected KEY=VALUE, got '{text}'", param_hint=option)
-        pairs[key] = value
-    return pairs

@@ -1,4 +1,4 @@
-"""What `vecspect speed` runs, prints and writes."""
+"""The command that times vecspect beside other ways to do the same."""
 
 from __future__ import annotations
 
@@ -6,116 +6,155 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from backbones.base import Precision
-from backbones.errors import VecspectError
-from backbones.registry import load_backbone
-from eval.speed.timings import Timing, markdown, plot, summarise, write_csv
+import typer
+
+from ui.cli import options
 from ui.cli.console import progress_bars, say
 
 if TYPE_CHECKING:
-    from eval.speed.images import SpeedReport
+    from backbones.base import Backbone
+    from eval.speed.costs import Timing
+    from eval.speed.learning import Learning
 
-PARTS = ("images", "knn", "coreset", "scaling", "library")
-RIVALS = ("anomalib", "faiss")
+BASELINES = ("anomalib", "faiss")
 BANKS = (2_000, 20_000, 100_000)
 KNN_DIM = 1024
-SHARES = (0.01, 0.1)
 
 
-def run_speed(
-    only: str,
-    dataset: Path,
-    backbone: str,
-    weights: Path,
-    *,
-    images: int,
-    against: Sequence[str],
-    out: Path,
-    coreset: float,
-    precision: Precision | None,
+def speed(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A data set with test images.")
+    ],
+    weights: options.WeightFile,
+    backbone: options.BackboneName = None,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="What to time: images (learning and scoring), knn, coreset, scaling, library."
+        ),
+    ] = "images",
+    images: Annotated[int, typer.Option(min=1, help="Test images to time.")] = 40,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Also time anomalib or faiss (see make compare-env); repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("speed_out"),
+    coreset: options.Coreset = None,
+    precision: options.Precision = None,
 ) -> None:
-    """Measure the part asked for; VecspectError names what is not known."""
-    for word, known in ((only, PARTS), *((name, RIVALS) for name in against)):
+    """Time vecspect beside other ways to do the same, in alternation in one run."""
+    from eval.speed.learning import Learning
+
+    settings = options.settings_of(backbone=backbone, coreset=coreset, precision=precision)
+    learning = Learning(dataset, settings.backbone, weights, settings.precision, settings.coreset)
+    run_speed(only, SpeedRun(learning, images, against or [], out))
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRun:
+    """What is timed, on how many images, beside what, and where the tables go."""
+
+    learning: Learning
+    images: int
+    against: Sequence[str]
+    out: Path
+
+    @property
+    def title(self) -> str:
+        """Data set and backbone."""
+        return f"{self.learning.dataset.resolve().stem}, {self.learning.backbone}"
+
+
+def run_speed(only: str, run: SpeedRun) -> None:
+    """Measure what ``only`` names; VecspectError names what is not known."""
+    from backbones.errors import VecspectError
+
+    for word, known in ((only, tuple(_MEASURED)), *((name, BASELINES) for name in run.against)):
         if word not in known:
             raise VecspectError(f"expected one of {', '.join(known)}, got '{word}'.")
-    network = load_backbone(backbone, weights=weights, precision=precision)
+    network = run.learning.load()
     if network.spec.family != "patchcore":
         raise VecspectError(
-            f"'{backbone}' is no PatchCore network, and the rivals are: choose patchcore-*."
+            f"'{run.learning.backbone}' is no PatchCore network, and the baselines are: "
+            "choose patchcore-*."
         )
-    if only == "images":
-        from eval.speed.images import measure_speed
+    _MEASURED[only](run, network)
 
-        with progress_bars() as on_progress:
-            report = measure_speed(
-                dataset,
-                backbone,
-                weights,
-                images=images,
-                coreset=coreset,
-                precision=precision,
-                against_anomalib="anomalib" in against,
-                on_progress=on_progress,
-            )
-        notes = [*_describe_learning(report), *_describe_auroc(report)]
-        _write(f"speed-images-{backbone}", report.timings, notes, out)
-    if only == "knn":
-        from eval.speed.knn import measure_knn
 
-        dim = min(KNN_DIM, network.spec.dim)
-        with progress_bars() as on_progress:
-            timings, excess = measure_knn(
-                dataset,
-                network,
-                sizes=BANKS,
-                dim=dim,
-                images=images,
-                against_faiss="faiss" in against,
-                on_progress=on_progress,
-            )
-        found = (
-            f"Distances, computed in float64 for the neighbours found, exceed those of the "
-            f"nearest that any method found by at most {excess:.1e} of them."
+def _time_images(run: SpeedRun, network: Backbone) -> None:
+    from eval.speed.images import measure_speed
+
+    anomalib = "anomalib" in run.against
+    with progress_bars() as on_progress:
+        report = measure_speed(
+            run.learning,
+            network,
+            images=run.images,
+            against_anomalib=anomalib,
+            on_progress=on_progress,
         )
-        _write(f"speed-knn-{backbone}", timings, [found], out)
-    if only == "coreset":
-        from eval.speed.coreset import measure_coreset
+    _write("images", report.timings, report.notes(), run)
 
-        with progress_bars() as on_progress:
-            timings, results = measure_coreset(
-                dataset, network, shares=SHARES, on_progress=on_progress
-            )
-        notes = [
-            f"{r.share:.0%}: the first {r.same_picks[0]} of {r.same_picks[1]} picks are the plain "
-            f"loop's; covering radius {r.radius:.4g}, in chunks {r.chunked_radius:.4g} "
-            f"({r.chunked_radius / r.radius:.3f} times)."
-            for r in results
-        ]
-        _write(f"speed-coreset-{backbone}", timings, notes, out, unit="s")
-    if only == "scaling":
-        from eval.speed.scaling import measure_scaling
-        from eval.speed.scaling_report import scaling_page
 
-        with progress_bars() as on_progress:
-            scaling = measure_scaling(
-                dataset, network, weights, coreset=coreset, on_progress=on_progress
-            )
-        page = scaling_page(scaling, f"{dataset.resolve().stem}, {backbone}", _command())
-        _write_page("scaling", page, asdict(scaling), out)
-    if only == "library":
-        from eval.speed.library import measure_library
-        from eval.speed.library_report import library_page
+def _time_knn(run: SpeedRun, network: Backbone) -> None:
+    from eval.speed.knn import measure_knn
 
-        with progress_bars() as on_progress:
-            library = measure_library(dataset, network, on_progress=on_progress)
-        title = f"{dataset.resolve().stem}, {backbone}"
-        page = library_page(library, title, _command(), _load())
-        _write_page("library", page, asdict(library), out)
+    with progress_bars() as on_progress:
+        timings, excess = measure_knn(
+            run.learning.dataset,
+            network,
+            sizes=BANKS,
+            dim=min(KNN_DIM, network.spec.dim),
+            images=run.images,
+            against_faiss="faiss" in run.against,
+            on_progress=on_progress,
+        )
+    found = (
+        f"Distances, computed in float64 for the neighbours found, exceed those of the "
+        f"nearest that any method found by at most {excess:.1e} of them."
+    )
+    _write("knn", timings, [found], run)
+
+
+def _time_coreset(run: SpeedRun, network: Backbone) -> None:
+    from eval.speed.coreset import measure_coreset
+
+    with progress_bars() as on_progress:
+        timings, results = measure_coreset(run.learning.dataset, network, on_progress=on_progress)
+    _write("coreset", timings, [result.note() for result in results], run, unit="s")
+
+
+def _time_scaling(run: SpeedRun, network: Backbone) -> None:
+    from eval.speed.scaling import measure_scaling
+    from eval.speed.scaling_report import scaling_page
+
+    with progress_bars() as on_progress:
+        scaling = measure_scaling(run.learning, network, on_progress=on_progress)
+    _write_page("scaling", scaling_page(scaling, run.title, _command()), asdict(scaling), run.out)
+
+
+def _time_library(run: SpeedRun, network: Backbone) -> None:
+    from eval.speed.library.measure import library_page, measure_library
+
+    with progress_bars() as on_progress:
+        library = measure_library(run.learning.dataset, network, on_progress=on_progress)
+    page = library_page(library, run.title, _command(), _load())
+    _write_page("library", page, asdict(library), run.out)
+
+
+_MEASURED: dict[str, Callable[[SpeedRun, Backbone], None]] = {
+    "images": _time_images,
+    "knn": _time_knn,
+    "coreset": _time_coreset,
+    "scaling": _time_scaling,
+    "library": _time_library,
+}
+"""What ``--only`` may name."""
 
 
 def _write_page(name: str, page: str, figures: dict[str, Any], out: Path) -> None:
@@ -126,51 +165,17 @@ def _write_page(name: str, page: str, figures: dict[str, Any], out: Path) -> Non
     say(page)
 
 
-def _describe_learning(report: SpeedReport) -> Iterator[str]:
-    yield "Learning, each in a process of its own (stages in seconds, peak resident memory):"
-    lines = ["| images | bank | total s | stages | peak MiB |", "|---:|---:|---:|---|---:|"]
-    for learned in report.learned:
-        stages = ", ".join(f"{stage} {value:.1f}" for stage, value in learned.seconds.items())
-        lines.append(
-            f"| {learned.images} | {learned.bank_patches} | {sum(learned.seconds.values()):.1f} "
-            f"| {stages} | {learned.peak_mib:.0f} |"
-        )
-    yield "\n".join(lines)
-    fit = report.anomalib
-    if fit:
-        ours = report.learned[-1]
-        seconds = sum(ours.seconds.values())
-        yield (
-            f"anomalib {fit['version']} fits all {ours.images} images in {fit['seconds']:.0f} s "
-            f"({fit['seconds_measured']:.0f} s measured up to pick {fit['picks_made']} of "
-            f"{fit['picks']}, the other picks derived from the time of these): "
-            f"{fit['seconds'] / seconds:.1f} times ours. Its peak is {fit['peak_mib']:.0f} MiB, "
-            f"{fit['peak_mib'] / ours.peak_mib:.2f} times ours. For scoring it is given our bank."
-        )
-
-
-def _describe_auroc(report: SpeedReport) -> Iterator[str]:
-    if report.auroc:
-        values = ", ".join(f"{name} {value:.4f}" for name, value in report.auroc.items())
-        yield f"Image AUROC of the images timed: {values}."
-
-
 def _write(
-    name: str, timings: Sequence[Timing], notes: Sequence[str], out: Path, unit: str = "ms"
+    what: str, timings: Sequence[Timing], notes: Sequence[str], run: SpeedRun, unit: str = "ms"
 ) -> None:
     """Print the table; write it with the command, the raw rows and a plot."""
-    out.mkdir(parents=True, exist_ok=True)
-    summaries = list(summarise(timings))
-    table = markdown(summaries, unit)
-    notes = [*notes, _load()]
-    text = "\n\n".join([f"    {_command()}", table.rstrip(), *notes]) + "\n"
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
-    write_csv(timings, out / f"{name}.csv")
-    plot(summaries, out / f"{name}.png")
-    say(table)
-    for note in notes:
-        say(note)
-    say(f"\ntables: {out / name}.md, .csv, .png")
+    from eval.speed.costs import write_timings
+
+    name, notes = f"speed-{what}-{run.learning.backbone}", [*notes, _load()]
+    table = write_timings(timings, notes, run.out, name, command=_command(), unit=unit)
+    for paragraph in (table, *notes):
+        say(paragraph)
+    say(f"\ntables: {run.out / name}.md, .csv, .png")
 
 
 def _load() -> str:

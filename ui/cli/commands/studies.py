@@ -7,28 +7,29 @@ from typing import Annotated
 
 import typer
 
-from ui.cli.options import BackboneNames, Labelled, NamedWeights, settings_of, weights_by_name
+from ui.cli import options
+from ui.cli.console import progress_bars, say
 
 
 def calibration_study(
-    datasets: Labelled,
-    backbone: BackboneNames = None,
-    weights: NamedWeights = None,
+    datasets: options.Labelled,
+    backbone: options.BackboneNames = None,
+    weights: options.NamedWeights = None,
     out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("study_out"),
     splits: Annotated[int, typer.Option(min=2, help="Random splits of the normal images.")] = 200,
 ) -> None:
     """Realised against requested false-reject rate of every calibration method."""
     from backbones.registry import load_backbone
     from eval.benchmark.run import named_stages
-    from eval.studies.calibration import measure_distances, run_splits
-    from eval.studies.calibration_report import study_table, write_study
-    from indexer.data.image_records import normal_images, read_dataset
-    from ui.cli.console import progress_bars, say
+    from eval.studies.calibration import run_splits, study_table, write_study
+    from eval.studies.calibration_distances import measure_distances
+    from indexer.data.dataset import read_dataset
+    from indexer.data.image_records import normal_images
 
-    files = weights_by_name(weights or [])
+    files = options.weights_by_name(weights)
     measured, caught = [], []
     with progress_bars() as on_progress:
-        for name in backbone or [settings_of().backbone]:
+        for name in backbone or [options.settings_of().backbone]:
             for dataset in datasets:
                 records = read_dataset(dataset)
                 network = load_backbone(
@@ -52,9 +53,9 @@ def living_study(
 ) -> None:
     """Cross-conformal, audit, additions and the health alarm, measured on one data set."""
     from backbones.registry import load_backbone
-    from eval.studies.updates import Finding, study_living
-    from indexer.data.image_records import normal_images, read_dataset
-    from ui.cli.console import progress_bars, say
+    from eval.studies.updates import Finding, study_updates
+    from indexer.data.dataset import read_dataset
+    from indexer.data.image_records import normal_images
 
     records = read_dataset(dataset)
     network = load_backbone(backbone, weights=weights, images=normal_images(records))
@@ -67,5 +68,5 @@ def living_study(
             out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     with progress_bars() as on_progress:
-        study_living(records, network, on_finding=keep, on_progress=on_progress)
+        study_updates(records, network, on_finding=keep, on_progress=on_progress)
     say("\n".join(lines))

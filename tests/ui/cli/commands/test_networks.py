@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backbones.specs import SPECS
-from ui.cli import entry
-
-Vecspect = Callable[..., tuple[int, list[str], list[str]]]
+from tests.ui.cli.running import Vecspect, only_line
 
 
 @pytest.fixture
-def vecspect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Vecspect:
-    """The command in an empty folder; gives exit code and the lines of stdout and stderr."""
-    for name in [n for n in os.environ if n.startswith(("VECSPECT_", "QDRANT_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # it would outlive the command
-
-    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["vecspect", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            entry.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out.splitlines(), err.splitlines()
-
-    return run
-
-
-def only_line(ended: tuple[int, list[str], list[str]]) -> str:
-    """The one line with which a command explains its failure."""
-    code, out, err = ended
-    assert (code, out) == (1, [])
-    (line,) = err
-    assert line.startswith("vecspect: ")
-    return line
+def vecspect(run_command: Vecspect) -> Vecspect:
+    """The command on no store."""
+    return run_command
 
 
 def test_every_backbone_is_listed_with_what_it_yields_and_where_it_comes_from(
@@ -58,7 +29,7 @@ def test_every_backbone_is_listed_with_what_it_yields_and_where_it_comes_from(
         assert word in head
     for spec, row in zip(SPECS, rows, strict=True):
         assert spec.patches in row
-        assert str(spec.input_size) in row
+        assert str(spec.input_size[0]) in row
         assert f"{spec.parameters:g}" in row
         assert spec.licence in row
     assert "timm:NAME[:layers]" in "\n".join(err)
@@ -140,3 +111,10 @@ def test_folder_of_another_network_is_refused_when_scoring(
     query = next((dataset / "test").glob("*/*.png"))
     ended = vecspect("score", query, "-c", "grid", "--store", store, "--backbone", "net")
     assert "was indexed with fingerprint" in only_line(ended)
+
+
+def test_backbones_lists_every_backbone_with_its_state(vecspect: Vecspect) -> None:
+    ended = vecspect("backbones")
+    assert ended.code == 0
+    assert "bundled" in next(line for line in ended.out if line.startswith("compact "))
+    assert any(line.startswith("patchcore-wide_resnet50_2 ") for line in ended.out)

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from indexer.data.image_records import read_dataset
-from ui.cli.entry import main
-
-Vecspect = Callable[..., tuple[int, str, str]]
+from indexer.data.dataset import read_dataset
+from tests.ui.cli.running import Ended, OwnVecspect, Vecspect, queries_below
 
 
 @pytest.fixture
-def vecspect(
-    learnt_copy: Callable[[str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Vecspect:
-    """The command in this process on a store of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VECSPECT_STORE", str(learnt_copy("own")))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vecspect", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+def vecspect(own_vecspect: OwnVecspect) -> OwnVecspect:
+    """The command on a store of its own: exit code, stdout, stderr."""
+    return own_vecspect
 
 
-def test_from_a_reject_to_a_named_group(vecspect: Vecspect, dataset: Path, tmp_path: Path) -> None:
+def test_from_a_reject_to_a_named_group(
+    vecspect: OwnVecspect, dataset: Path, tmp_path: Path
+) -> None:
     defect = next(r.path for r in read_dataset(dataset) if r.label == "defective")
     for degrees in (90, 180):
         Image.open(defect).rotate(degrees).save(tmp_path / f"turned-{degrees}.png")
@@ -61,7 +43,7 @@ def test_from_a_reject_to_a_named_group(vecspect: Vecspect, dataset: Path, tmp_p
     assert "line=7" in out
 
 
-def test_box_finds_where_library_images_look_alike(vecspect: Vecspect, dataset: Path) -> None:
+def test_box_finds_where_library_images_look_alike(vecspect: OwnVecspect, dataset: Path) -> None:
     defect = next(r.path for r in read_dataset(dataset) if r.label == "defective")
     asked = ("similar", defect, "-c", "grid", "--by", "region", "--box", "10,20,30,24")
     code, out, _ = vecspect(*asked, "--label", "defective", "--json", "--top", 50)
@@ -79,7 +61,7 @@ def test_box_finds_where_library_images_look_alike(vecspect: Vecspect, dataset: 
     assert (code, len(err.splitlines()), "overlaps its 128 x 128 pixels" in err) == (1, 1, True)
 
 
-def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_path: Path) -> None:
+def test_score_proposes_a_defect_type(vecspect: OwnVecspect, dataset: Path, tmp_path: Path) -> None:
     defects = [r.path for r in read_dataset(dataset) if r.label == "defective"]
     out = vecspect("score", *defects, "-c", "grid", "--json", "--csv", tmp_path / "s.csv")[1]
     told = [json.loads(line) for line in out.splitlines()]
@@ -95,7 +77,7 @@ def test_score_proposes_a_defect_type(vecspect: Vecspect, dataset: Path, tmp_pat
 
 
 def test_similar_explains_its_hits_in_pictures(
-    vecspect: Vecspect, dataset: Path, tmp_path: Path
+    vecspect: OwnVecspect, dataset: Path, tmp_path: Path
 ) -> None:
     query = min((dataset / "test" / "contamination").iterdir())
     out = vecspect("similar", query, "-c", "grid", "--top", 3, "--maps", tmp_path / "m", "--json")
@@ -107,13 +89,13 @@ def test_similar_explains_its_hits_in_pictures(
     assert vecspect("similar", query, "-c", "grid", "--maps", "m", "--across-categories")[0] == 2
 
 
-def test_outliers_lists_normal_images(vecspect: Vecspect) -> None:
+def test_outliers_lists_normal_images(vecspect: OwnVecspect) -> None:
     code, out, _ = vecspect("outliers", "-c", "grid", "--json", "--top", 3)
     assert (code, len(out.splitlines())) == (0, 3)
     assert "image id" in vecspect("outliers", "-c", "grid")[1]
 
 
-def test_usage_errors_say_the_form(vecspect: Vecspect, dataset: Path) -> None:
+def test_usage_errors_say_the_form(vecspect: OwnVecspect, dataset: Path) -> None:
     image = read_dataset(dataset)[-1].path
     assert vecspect("similar", image, "-c", "grid", "--by", "smell")[0] == 2
     assert vecspect("similar", image, "-c", "grid", "--where", "line")[0] == 2
@@ -124,3 +106,24 @@ def test_usage_errors_say_the_form(vecspect: Vecspect, dataset: Path) -> None:
     assert vecspect(*region, "1,2,3,4", "--across-categories")[0] == 2
     assert vecspect("label", "some-id", "-c", "grid")[0] == 2
     assert vecspect("add", image, "-c", "grid", "--defect-type", "hole")[0] == 2
+
+
+def test_similar_prints_the_nearest_images_without_the_query(
+    shop_vecspect: Vecspect, dataset: Path
+) -> None:
+    query = queries_below(dataset)[0]
+    ended = shop_vecspect("similar", query, "-c", "grid", "--json", "--top", 7)
+    assert (ended.code, ended.err) == (0, [])
+    neighbors = ended.json_lines
+    assert len(neighbors) == 7
+    assert query not in [neighbor["path"] for neighbor in neighbors]
+    assert {tuple(neighbor) for neighbor in neighbors} == {
+        (
+            *("image_id", "category", "path", "label", "defect_type", "split"),
+            *("distance", "verdict", "fields"),
+        )
+    }
+    table = shop_vecspect("similar", query, "-c", "grid", "--label", "defective", "--top", 1)
+    assert [line.split()[0] for line in table.out[:2]] == ["distance", "--------"]
+    none = shop_vecspect("similar", query, "-c", "grid", "--defect-type", "unheard-of")
+    assert none == Ended(0, [], ["no image of the library matches these filters."])

@@ -1,0 +1,43 @@
+"""Pages and tables of what was measured: templates, Markdown for people, CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=jinja2.select_autoescape(["html.j2"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["fixed"] = format
+
+
+def page(template: str, **values: Any) -> str:
+    """The text of a template, in Markdown or HTML."""
+    return TEMPLATES.get_template(f"{template}.j2").render(values)
+
+
+def markdown_table(heads: str, rows: Iterable[str]) -> str:
+    """A table in Markdown, of lines whose cells are divided by ``" | "``."""
+    rule = " | ".join(["---"] * (heads.count(" | ") + 1))
+    return "\n".join(f"| {line} |" for line in (heads, rule, *rows))
+
+
+def write_csv(rows: Sequence[DataclassInstance], file: Path) -> None:
+    """One line per dataclass of a kind, under the names of its fields."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(field.name for field in fields(rows[0]))
+        writer.writerows(map(astuple, rows))

@@ -1,0 +1,1 @@
+"""Storage and search of a library of many images, measured."""

@@ -1,0 +1,182 @@
+"""How the normal images of a category are divided between its memory bank and its calibration.
+
+Each group of images has a place of its own, by the hash of its name, and those with the lowest
+places calibrate. So it hardly matters in which order images come, and never how they score: an
+image that calibrates is drawn like any other, which split conformal needs. The group of an image
+is its own content unless the data set says otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Protocol
+
+from backbones.base import BackboneSpec
+from backbones.errors import VecspectError
+from indexer.bank.extension import BankExtension, CoveringExtension, OwnChoiceExtension
+from indexer.bank.leave_one_out import ReadPatches, leave_one_out_distances
+from indexer.bank.selection import BankSelection, OwnSelection, PooledSelection
+from indexer.catalog.entry import CatalogEntry, Float32, LayoutName, MemoryBank, Role
+from indexer.knn.exact_index import ExactIndex
+
+GroupsOf = Callable[[], Mapping[str, str]]
+"""Group of each image by its id, read only where it matters."""
+
+
+class Layout(Protocol):
+    """A way to divide normal images, and what follows from it for the memory bank."""
+
+    name: ClassVar[LayoutName]
+    calibrating: ClassVar[Role]
+    """Role of the images whose scores calibrate."""
+    needed: ClassVar[Mapping[str, int]]
+    """Images that a category cannot do without, by the name of their count."""
+
+    def check(self, spec: BackboneSpec) -> None:
+        """VecspectError if the backbone's images cannot be divided so."""
+
+    def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
+        """Role of each image by its sha256; ``share`` of them calibrate.
+
+        Args:
+            groups: group of each image by its sha256.
+        """
+
+    def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
+        """Role of each image that joins a category, by its sha256."""
+
+    def selection(self, entry: CatalogEntry, images: int) -> BankSelection:
+        """What chooses a memory bank from the patches of at most so many images."""
+
+    def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
+        """What chooses the patches that images bring when they join later."""
+
+    def distances(
+        self,
+        bank: MemoryBank,
+        image_ids: Sequence[str],
+        groups: GroupsOf,
+        patches: ReadPatches,
+    ) -> Iterator[tuple[str, Float32]]:
+        """(image id, distances (H, W)) of calibration images to the bank that knows none of them.
+
+        Args:
+            groups: of these images and of every image of the bank.
+        """
+
+
+class HoldOut:
+    """Some normal images calibrate, the others are the memory bank."""
+
+    name: ClassVar[LayoutName] = "holdout"
+    calibrating: ClassVar[Role] = "calibration"
+    needed: ClassVar[Mapping[str, int]] = {"bank_images": 1, "calibration_images": 1}
+
+    def check(self, spec: BackboneSpec) -> None:
+        """Nothing to refuse: every backbone's images can be held out."""
+
+    def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
+        """See `Layout`."""
+        count = min(len(groups) - 1, max(1, round(share * len(groups))))
+        return _lowest_places(groups, count, seed, spared=1)
+
+    def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
+        """See `Layout`: as many calibrate as the category lacks for its share."""
+        bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
+        share = entry.settings["holdout"] * (bank + calibration + len(groups))
+        lacking = max(0, round(share) - calibration)
+        return _lowest_places(groups, lacking, int(entry.settings["seed"]))
+
+    def selection(self, entry: CatalogEntry, images: int) -> BankSelection:
+        """One coreset of the patches of all images."""
+        return PooledSelection(entry, images)
+
+    def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
+        """The patches that the bank does not cover yet."""
+        return CoveringExtension(entry, bank)
+
+    def distances(
+        self,
+        bank: MemoryBank,
+        image_ids: Sequence[str],
+        groups: GroupsOf,
+        patches: ReadPatches,
+    ) -> Iterator[tuple[str, Float32]]:
+        """See `Layout`; no calibration image is in the bank."""
+        index = ExactIndex(bank.vectors)
+        for image_id, array in patches(image_ids):
+            yield image_id, index.search(array).distances
+
+
+class LeaveOneOut:
+    """Every normal image is in the memory bank and calibrates, see `indexer.bank.leave_one_out`."""
+
+    name: ClassVar[LayoutName] = "leave-one-out"
+    calibrating: ClassVar[Role] = "bank"
+    needed: ClassVar[Mapping[str, int]] = {"bank_images": 2}
+
+    def check(self, spec: BackboneSpec) -> None:
+        """VecspectError if one image changes the embeddings of others."""
+        if spec.level == "image" or spec.normalised:
+            raise VecspectError(
+                f"cross-conformal needs patch embeddings that no other image changes; "
+                f"'{spec.name}' has none. Use --method conformal."
+            )
+
+    def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
+        """See `Layout`; there is nothing to share."""
+        return dict.fromkeys(groups, "bank")
+
+    def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
+        """See `Layout`."""
+        return dict.fromkeys(groups, "bank")
+
+    def selection(self, entry: CatalogEntry, images: int) -> BankSelection:
+        """A coreset of each image's own patches."""
+        return OwnSelection(entry)
+
+    def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
+        """What each image chooses from itself, unless another one covers it as well."""
+        return OwnChoiceExtension(entry, bank)
+
+    def distances(
+        self,
+        bank: MemoryBank,
+        image_ids: Sequence[str],
+        groups: GroupsOf,
+        patches: ReadPatches,
+    ) -> Iterator[tuple[str, Float32]]:
+        """See `Layout`; each image is measured against the patches of other groups."""
+        return leave_one_out_distances(bank, image_ids, groups(), patches)
+
+
+LAYOUTS: dict[LayoutName, Layout] = {"holdout": HoldOut(), "leave-one-out": LeaveOneOut()}
+
+
+def layout_of(entry: CatalogEntry) -> Layout:
+    """The layout that the category was learnt by."""
+    return LAYOUTS[entry.layout]
+
+
+def _lowest_places(
+    groups: Mapping[str, str], count: int, seed: int, *, spared: int = 0
+) -> dict[str, Role]:
+    """The groups of lowest places calibrate, as many as give at least ``count`` images.
+
+    Args:
+        spared: groups that do not calibrate even if ``count`` takes all.
+    """
+
+    def place(group: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{group}".encode()).digest()
+
+    members: dict[str, list[str]] = {}
+    for sha256, group in groups.items():
+        members.setdefault(group, []).append(sha256)
+    chosen: set[str] = set()
+    for group in sorted(members, key=place)[: len(members) - spared]:
+        if len(chosen) >= count:
+            break
+        chosen.update(members[group])
+    return {sha256: "calibration" if sha256 in chosen else "bank" for sha256 in groups}

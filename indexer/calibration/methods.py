@@ -1,0 +1,107 @@
+"""The calibration methods there are, and calibrations made by them.
+
+Adding one is a class in a file of its own and its entry in `CALIBRATIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from indexer.calibration.base import (
+    SUPPORTED_LEVELS,
+    Calibration,
+    CalibrationMethod,
+    Levels,
+    ascending,
+    supported_levels,
+)
+from indexer.calibration.conformal import Conformal
+from indexer.calibration.cross_conformal import CrossConformal
+from indexer.calibration.sigma import Sigma
+from indexer.calibration.synthetic_f1 import SyntheticF1
+from indexer.catalog.entry import CatalogEntry
+
+CALIBRATIONS: dict[str, CalibrationMethod] = {
+    method.name: method for method in (Conformal(), CrossConformal(), Sigma(), SyntheticF1())
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSettings:
+    """How a category is to be calibrated: by which method of `CALIBRATIONS`, at which levels."""
+
+    method: str = "conformal"
+    levels: Levels = SUPPORTED_LEVELS
+
+    def check(self, images: int) -> None:
+        """CalibrationError if ``images`` calibration images cannot support a new category."""
+        supported_levels(images, CALIBRATIONS[self.method], self.levels)
+        CALIBRATIONS[self.method].check(images, None)
+
+    def calibrate(
+        self,
+        scores: Sequence[float],
+        *,
+        peaks: Sequence[float] = (),
+        synthetic: Sequence[float] = (),
+    ) -> Calibration:
+        """Calibration from ``scores`` (n,) of normal images, n >= 1, finite float32 values.
+
+        Raises:
+            CalibrationError: n cannot support a level that was asked for, scores are not finite,
+                or the method lacks what it needs.
+        """
+        method = CALIBRATIONS[self.method]
+        values = ascending(scores)
+        reject, review = supported_levels(len(values), method, self.levels)
+        method.check(len(values), len(synthetic))
+        return Calibration(
+            values,
+            reject,
+            review,
+            method,
+            tuple(sorted(peaks)),
+            tuple(sorted(synthetic)),
+            self.levels,
+        )
+
+
+CONFORMAL = CalibrationSettings()
+
+
+def settings_of(calibration: Calibration) -> CalibrationSettings:
+    """The settings that calibrate a category again as it is calibrated now."""
+    return CalibrationSettings(calibration.method.name, calibration.requested)
+
+
+def read_calibration(entry: CatalogEntry) -> Calibration:
+    """The calibration that the catalog keeps."""
+    return from_payload(entry.calibration)
+
+
+def to_payload(calibration: Calibration) -> dict[str, Any]:
+    """The form of a calibration that the catalog keeps."""
+    return {
+        "method": calibration.method.name,
+        "scores": list(calibration.scores),
+        "peaks": list(calibration.peaks),
+        "synthetic": list(calibration.synthetic),
+        "requested": asdict(calibration.requested),
+        "alpha_reject": calibration.alpha_reject,
+        "alpha_review": calibration.alpha_review,
+    }
+
+
+def from_payload(payload: Mapping[str, Any]) -> Calibration:
+    """Inverse of `to_payload`."""
+    return Calibration(
+        tuple(payload["scores"]),
+        payload["alpha_reject"],
+        payload["alpha_review"],
+        CALIBRATIONS[payload["method"]],
+        tuple(payload["peaks"]),
+        tuple(payload["synthetic"]),
+        Levels(**payload["requested"]),
+    )

@@ -1,0 +1,1 @@
+"""What happened to inspected images, kept in the store."""

@@ -1,0 +1,79 @@
+"""A line about each of the images inspected last, kept in the store for the watch on drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.decode import QUALITY_STATISTICS
+from indexer.catalog import schema
+from indexer.catalog.category import Category, now
+from indexer.store.base import Point
+
+WINDOW = 5000
+"""Images whose lines are kept; the one after takes the place of the first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspected:
+    """What is kept of an inspected image.
+
+    Attributes:
+        revision: that it was scored at.
+        quality: (2,) float32, see `backbones.decode`.
+    """
+
+    revision: int
+    score: float
+    p_value: float
+    verdict: str
+    quality: NDArray[np.float32]
+
+
+class DriftWindow:
+    """Writes a line about every inspected image, the last ``WINDOW`` of a category."""
+
+    def __init__(self, category: Category) -> None:
+        self._category = category
+        self._collection = schema.inspections_collection(category.name, category.backbone)
+        store = category.store
+        store.create_collection(self._collection, {}, {"number": "integer"})
+        numbers = (line_number(point.payload) for point in store.scroll(self._collection))
+        self._next = max(numbers, default=-1) + 1
+
+    def record(self, inspected: Inspected) -> None:
+        """Keep a line about an image just scored."""
+        payload = {
+            "number": self._next,
+            "revision": inspected.revision,
+            "at": now(),
+            "score": inspected.score,
+            "p_value": inspected.p_value,
+            "verdict": inspected.verdict,
+            **dict(zip(QUALITY_STATISTICS, inspected.quality.tolist(), strict=True)),
+        }
+        slot = schema.point_id(self._category.key, "inspection", self._next % WINDOW)
+        self._category.store.upsert(self._collection, [Point(slot, {}, payload)])
+        self._next += 1
+
+
+def read_window(category: Category) -> list[Mapping[str, Any]]:
+    """The lines about the category's revision in the window of now, oldest first."""
+    collection = schema.inspections_collection(category.name, category.backbone)
+    if collection not in category.store.collections():
+        return []
+    points = (point.payload for point in category.store.scroll(collection))
+    of_revision = (line for line in points if line["revision"] == category.entry.revision)
+    lines = sorted(of_revision, key=line_number)
+    return [
+        line for line in lines if line_number(line) // WINDOW == line_number(lines[-1]) // WINDOW
+    ]
+
+
+def line_number(line: Mapping[str, Any]) -> int:
+    """Number of a line, in the order the images were inspected."""
+    return int(line["number"])

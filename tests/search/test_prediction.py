@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from backbones.geometry import Box
+from indexer.scoring.anomaly_map import anomaly_map
+from search.inspector import Inspector
+from tests.indexer.world import queries_of
+from tests.search.queries import write_spotted
+
+
+def test_prediction_is_strict_json_with_exactly_the_documented_keys(
+    inspector: Inspector, dataset: Path
+) -> None:
+    predictions = (inspector.inspect(path) for path in queries_of(dataset))
+    rejected = next(found for found in predictions if found.verdict == "reject")
+    path, fields = rejected.path, rejected.to_dict()
+    assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+    shape: dict[str, type] = {name: type(value) for name, value in fields.items()}
+    assert shape == {
+        "path": str,
+        "category": str,
+        "backbone": str,
+        "score": float,
+        "p_value": float,
+        "verdict": str,
+        "threshold": float,
+        "map_threshold": float,
+        "box": list,
+        "evidence": dict,
+        "revision": int,
+        "seen_before": dict,
+    }
+    assert {name: type(value) for name, value in fields["evidence"].items()} == {
+        "query_cell": list,
+        "query_box": list,
+        "image_id": str,
+        "path": str,
+        "cell": list,
+        "box": list,
+        "distance": float,
+    }
+    assert fields["path"] == str(path)
+    assert [fields["category"], fields["backbone"], fields["revision"]] == ["grid", "compact", 1]
+
+
+def test_map_and_distances_are_those_of_what_was_scored_in_pixels_of_the_photo(
+    inspector: Inspector, dataset: Path, tmp_path: Path
+) -> None:
+    spot = Box(10, 20, 30, 24)
+    photo = write_spotted(tmp_path / "spotted.png", queries_of(dataset)[0], spot)
+    prediction = inspector.inspect(photo)
+    assert (prediction.height, prediction.width) == (120, 240)
+    assert prediction.distances is prediction.scored.distances
+    assert prediction.score == prediction.distances.max()
+    heat = prediction.anomaly_map()
+    assert heat.shape == (120, 240)
+    assert heat.dtype == np.float32
+    np.testing.assert_array_equal(heat, anomaly_map(prediction.distances, prediction.geometry))
+    row, col = np.unravel_index(int(heat.argmax()), heat.shape)
+    assert spot.x - 8 <= col <= spot.x + spot.width + 8
+    assert spot.y - 8 <= row <= spot.y + spot.height + 8
+
+
+def test_what_is_recorded_of_a_prediction_is_what_it_says(
+    inspector: Inspector, dataset: Path
+) -> None:
+    prediction = inspector.inspect(queries_of(dataset)[-1])
+    recorded = prediction.inspected()
+    for name in ("revision", "score", "p_value", "verdict"):
+        assert getattr(recorded, name) == getattr(prediction, name)
+    np.testing.assert_array_equal(recorded.quality, prediction.quality)

@@ -1,0 +1,38 @@
+"""Work in a thread: its progress, its end, and how it is stopped."""
+
+from __future__ import annotations
+
+import threading
+
+from backbones.errors import ImageError
+from ui.app.jobs import Job
+
+
+def test_a_job_tells_its_progress_and_ends_with_an_error_in_a_line() -> None:
+    def work(on_progress: object) -> str:
+        raise ImageError("torn.png:\nthe image is damaged")
+
+    job = Job("work", work)
+    job.wait(10)
+    assert job.error == "torn.png: the image is damaged"
+    assert not job.running
+
+
+def test_a_stopped_job_ends_at_its_next_step() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(on_progress: object) -> str:
+        assert callable(on_progress)
+        on_progress("first", 1, 3)
+        begun.set()
+        assert go_on.wait(10)
+        on_progress("first", 2, 3)
+        return "never"
+
+    job = Job("work", work)
+    assert begun.wait(10)
+    assert (job.stage, job.done, job.total) == ("first", 1, 3)
+    job.stop()
+    go_on.set()
+    job.wait(10)
+    assert job.outcome == "stopped"

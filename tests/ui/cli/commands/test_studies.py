@@ -1,0 +1,54 @@
+"""The studies as commands: what they write and say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.cli.running import Vecspect
+
+
+def test_living_study_writes_every_finding_as_it_comes(
+    run_command: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def study(
+        records: Any, network: Any, *, on_finding: Callable[..., None], on_progress: Any
+    ) -> None:
+        for finding in (("AUROC", "0.9"), ("alarm after", "26 images")):
+            on_finding(finding)
+            seen.append(Path("out/study.md").read_text(encoding="utf-8"))
+
+    monkeypatch.setattr("eval.studies.updates.study_updates", study)
+    ended = run_command("living-study", dataset, "--out", "out/study.md")
+    assert (ended.code, ended.err) == (0, [])
+    assert ended.out == [
+        f"| {dataset.name}, compact | |", "|---|---|", "| AUROC | 0.9 |",
+        "| alarm after | 26 images |",
+    ]  # fmt: skip
+    assert seen[1] == "\n".join(ended.out) + "\n"
+    assert seen[0] == "\n".join(ended.out[:3]) + "\n", "an interruption would lose what was found"
+
+
+def test_calibration_study_measures_every_data_set_with_every_backbone(
+    run_command: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    study = "eval.studies.calibration"
+    monkeypatch.setattr(
+        f"{study}_distances.measure_distances", lambda records, network, stages: network.spec
+    )
+    monkeypatch.setattr(
+        f"{study}.run_splits", lambda d, title, name, splits, stages: ([(title, name, splits)], [])
+    )
+    monkeypatch.setattr(
+        f"{study}.write_study", lambda measured, caught, out: written.append(len(measured))
+    )
+    monkeypatch.setattr(f"{study}.study_table", str)
+    ended = run_command("calibration-study", dataset, dataset, "--splits", 7)
+    assert ended.out == [str([(dataset.name, "compact", 7)] * 2)]
+    assert written == [1, 2]

@@ -1,0 +1,37 @@
+"""Settings of the command line and the app: those of `indexer.settings` and the app's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+
+from backbones.geometry import Size
+from indexer.settings import Settings, read_settings
+
+MOST_UPLOADED = 50 << 20
+"""Bytes of one file that comes through the browser."""
+
+
+class AppSettings(Settings):
+    """Which files the app shows and keeps, and whom it lets in; every command knows these keys."""
+
+    image_roots: list[Path] = Field([Path()])
+    ui_folder: Path = Path("ui_data")
+    ui_password: SecretStr | None = None
+    ui_user_header: str | None = None
+
+
+def load_settings(**flags: Any) -> AppSettings:
+    """Settings of this process; ``flags`` that are None count as not given.
+
+    Raises:
+        SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
+    """
+    return read_settings(AppSettings, **flags)
+
+
+def square(side: int | None) -> Size | None:
+    """Height and width in pixels of a square of that side; None where none was asked for."""
+    return None if side is None else (side, side)
