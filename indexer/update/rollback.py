@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from indexer.catalog.category import Category
 from indexer.catalog.commits import commit, read_history
-from indexer.catalog.entry import CategoryError
+from indexer.catalog.entry import CatalogEntry, CategoryError
 from indexer.catalog.revisions import restore, undo_interrupted
 
 
@@ -16,12 +16,7 @@ def rollback(revision: int, *, category: Category) -> Category:
     Raises:
         CategoryError: no such revision since the category was learnt from scratch.
     """
-    now = category.entry
-    past = {
-        old.revision: old
-        for old in read_history(category)
-        if old.origin == now.origin and old.revision != now.revision
-    }
+    now, past = category.entry, earlier_revisions(category)
     if revision not in past:
         possible = ", ".join(map(str, sorted(past))) or "none"
         raise CategoryError(
@@ -40,3 +35,13 @@ def rollback(revision: int, *, category: Category) -> Category:
     )
     commit(after, restore(category, old, after))
     return after
+
+
+def earlier_revisions(category: Category) -> dict[int, CatalogEntry]:
+    """The entries that can be gone back to, by revision: those since learning from scratch."""
+    now = category.entry
+    return {
+        old.revision: old
+        for old in read_history(category)
+        if old.origin == now.origin and old.revision != now.revision
+    }

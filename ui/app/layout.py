@@ -182,7 +182,7 @@ def _explain_no_store(reason: str) -> None:
         )
         st.code("vecspect ui --store http://localhost:6333", language="sh")
     else:
-        st.markdown("Learn a category first, or look around with the demo's made-up parts.")
+        st.markdown("Learn a category first, or look around with the demo's synthetic parts.")
         st.code("vecspect index DATASET --category NAME", language="sh")
     with st.container(horizontal=True):
         if st.button("Try again", icon=":material/refresh:"):

@@ -44,9 +44,9 @@ def _pages(browser: Browser, folder: Path, out: Path, theme: str) -> None:
     _save(browser, out / f"library-{theme}.jpg")
     browser.open("/calibration?category=grid")
     browser.see("Does it still hold?")
-    if "Estimate with made-up defects" in browser.text():
-        browser.click("Estimate with made-up defects")
-    browser.see("made-up defects each")
+    if "Estimate with synthetic defects" in browser.text():
+        browser.click("Estimate with synthetic defects")
+    browser.see("synthetic defects each")
     if "Dismiss" in browser.text():
         browser.click("Dismiss")
         browser.gone("Dismiss")

@@ -17,6 +17,7 @@ from indexer.data.dataset import read_dataset
 from indexer.data.image_records import normal_images
 from indexer.learn.build import build_index
 from indexer.progress import Progress
+from indexer.update.rollback import earlier_revisions
 from ui.app.components.charts import show_table
 from ui.app.components.inputs import folder_input, keep_uploads, upload_input
 from ui.app.jobs import Job
@@ -154,7 +155,7 @@ def _past(session: Session, entries: list[CatalogEntry]) -> None:
         for past in history
     ]
     show_table(rows, {"threshold": "%.4g"})
-    before = [past.revision for past in history if past.revision != entry.revision]
+    before = sorted(session.read(earlier_revisions, entry), reverse=True)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if before and not session.copied:
             wanted = st.selectbox("Go back to revision", before, width=200)
