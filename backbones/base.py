@@ -166,29 +166,3 @@ class Backbone(Protocol):
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
         """Features of (N, H, W, 3) RGB images of the spec's ``shape``, see `to_input`."""
-
-
-class ChannelNormalised:
-    """A `Backbone` whose channels have mean 0 and deviation 1 over a category's normal images.
-
-    Batzner et al., "EfficientAD", WACV 2024, section 3.2: the teacher's channels differ in scale,
-    and a distance would be that of the few loudest ones.
-
-    Args:
-        mean, std: (D,) float32, of the patches of the normal images.
-    """
-
-    def __init__(self, backbone: Backbone, mean: Float32, std: Float32) -> None:
-        self._backbone = backbone
-        self._mean, self._std = mean, std
-        self.spec = backbone.spec
-        self.source = backbone.source
-        self.precision = backbone.precision
-        self.fingerprint = backbone.fingerprint
-
-    def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, H, W, 3) images, normalised."""
-        features = self._backbone.embed(inputs)
-        return Features(
-            (features.patches - self._mean) / self._std, (features.images - self._mean) / self._std
-        )

@@ -3,7 +3,7 @@
 Batzner et al., "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies",
 WACV 2024, tables 6 and 7 (supplement). Its 64 x 64 cells of a 256 px input stand 4 pixels apart;
 here 2 x 2 of them are averaged, because a memory bank pays for cells twice, in what it keeps and
-in what it searches. The channels are normalised per category, by `ChannelNormalised`.
+in what it searches. A category normalises the channels.
 """
 
 from __future__ import annotations

@@ -86,9 +86,15 @@ def distances_to_others(
     return layout_of(category.entry).distances(
         bank,
         list(patches),
-        lambda: {key: image.group for key, image in read_images(category).items()},
+        lambda: groups_of_bank(category),
         lambda keys: ((key, patches[key]) for key in keys),
     )
+
+
+def groups_of_bank(category: Category) -> dict[str, str]:
+    """Group of each image of the memory bank by its id."""
+    bank = read_images(category, {"split": "bank"})
+    return {key: image.group for key, image in bank.items()}
 
 
 def measure_additions(
@@ -137,7 +143,7 @@ def measure_removals(
         lost: (L, D) the patches that left.
         gone: images whose own distances are no longer needed.
     """
-    groups = {key: image.group for key, image in read_images(before).items()}
+    groups = groups_of_bank(before)
     owners = np.array([groups[str(key)] for key in bank.image_ids], dtype=np.str_)
     radius, uncovered = before.entry.radius, 0
     for cached, measured in MEASURED:
@@ -151,7 +157,8 @@ def measure_removals(
             touched = to_lost <= within[key]
             if not touched.any():
                 continue
-            own = owners == groups[key]
+            # an image that is held out has no patch in the bank, nor has its group
+            own = owners == groups.get(key, "")
             others = bank.vectors[~own] if own.any() else bank.vectors
             found = np.sqrt(squared_distances(flat[touched.ravel()], others))
             higher[key] = known[key].copy()

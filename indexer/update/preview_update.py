@@ -15,11 +15,11 @@ from indexer.calibration.base import Calibration
 from indexer.calibration.methods import from_payload, read_calibration, settings_of
 from indexer.catalog.cached_arrays import Kind, read_cached
 from indexer.catalog.category import Category
-from indexer.catalog.collections import read_images
 from indexer.catalog.entry import MemoryBank
 from indexer.learn.recalibrate import (
     MEASURED,
     calibration_payload,
+    groups_of_bank,
     lowered_distances,
 )
 from indexer.scoring.open_scorer import open_scorer
@@ -72,7 +72,7 @@ def preview_additions(
         distances |= layout.distances(
             extension.bank,
             list(calibrating),
-            lambda: groups | {key: im.group for key, im in read_images(category).items()},
+            lambda: groups | groups_of_bank(category),
             lambda keys: ((key, calibrating[key]) for key in keys),
         )
     settings = settings_of(read_calibration(category.entry))
