@@ -1,16 +1,21 @@
-"""Image files to upright 8-bit RGB images: the only place that decodes.
+"""Images, files or in memory, to upright 8-bit RGB images: the only place that decodes.
 
-Every way in which a file can be wrong becomes one line in an `ImageError`, so that one bad
+Every way in which an image can be wrong becomes one line in an `ImageError`, so that one bad
 file never stops a batch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,22 +51,38 @@ QUALITY_STATISTICS = ("brightness", "sharpness")
 
 
 @dataclass(frozen=True, slots=True)
+class HashedFile:
+    """An image file whose bytes have been hashed already."""
+
+    path: Path
+    sha256: str
+
+
+ImageInput = Path | str | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | HashedFile
+"""An image: a file, its bytes, or pixels (H, W, 3) or (H, W), 16 bits being divided by 257."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """An upright image and the size it has on disk.
+    """An upright image, the size it has on disk, and what identifies it.
 
     Attributes:
+        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` of an image in memory.
         pixels: mode RGB, 8 bits a channel, upright; smaller than the file's image where a
             ``size_hint`` allowed it.
         width, height: of the full upright image, in pixels.
+        sha256: hex digest of the file's bytes; of pixels in memory, of their size and RGB values.
     """
 
+    path: Path
     pixels: Image.Image
     width: int
     height: int
+    sha256: str
 
 
-def load_image(path: Path, *, size_hint: Size | None = None) -> LoadedImage:
-    """Decode the (first) image in a file, upright and as 8-bit RGB.
+def load_image(image: ImageInput, *, size_hint: Size | None = None) -> LoadedImage:
+    """Decode an image (the first in a file), upright and as 8-bit RGB.
 
     - Grey of 16 bits, and 32-bit integers within 0..65535, are divided by 257; floats are
       taken as 0..1. The scale never depends on the picture, so images stay comparable.
@@ -69,26 +90,34 @@ def load_image(path: Path, *, size_hint: Size | None = None) -> LoadedImage:
       count, and black is what most cut-outs hold there, so other tools see the same image.
 
     Args:
-        path: the file.
+        image: a file, its bytes, a PIL image, or an array.
         size_hint: height and width in pixels that the image is going to be resized to. A JPEG is
             then decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice the
             longer of the two.
 
     Raises:
-        ImageError: one line without the path, whatever is wrong with the file.
+        ImageError: one line without the path, whatever is wrong with the image.
     """
     _silence_pillow()
     try:
-        _check_file(path)
-        with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
-            width, height = image.size
-            _check_size(width, height)
-            if size_hint is not None:
-                side = 2 * max(size_hint)  # the file may lie on its side
-                image.draft(None, (side, side))
-            image.load()
-            turn = _orientation(image)  # after load: TIFF files are turned by Pillow itself
-            pixels = _to_rgb(image)
+        match image:
+            case np.ndarray():
+                return _of_pixels(path_of(image), _from_array(image))
+            case Image.Image():
+                _check_size(*image.size)
+                return _of_pixels(path_of(image), _upright(_to_rgb(image), _orientation(image)))
+            case bytes():
+                digest = hashlib.sha256(image).hexdigest()
+                return _decode(path_of(image), io.BytesIO(image), digest, size_hint)
+            case HashedFile():
+                with _opened(image.path) as stream:
+                    return _decode(image.path, stream, image.sha256, size_hint)
+            case str() | Path():
+                path = path_of(image)
+                with _opened(path) as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                    stream.seek(0)
+                    return _decode(path, stream, digest, size_hint)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -100,11 +129,73 @@ def load_image(path: Path, *, size_hint: Size | None = None) -> LoadedImage:
         ) from None
     except Exception as error:  # Pillow's readers raise anything, down to KeyError
         raise ImageError(_explain(error)) from error
+    raise ImageError(
+        "expected a path, bytes, a PIL image, or an array (H, W, 3) or (H, W) of uint8 or uint16, "
+        f"got {type(image).__name__}"
+    )
 
-    if turn in _TURNS:
-        pixels = pixels.transpose(_TURNS[turn])
-        width, height = (height, width) if turn >= 5 else (width, height)
-    return LoadedImage(pixels=pixels, width=width, height=height)
+
+def path_of(image: ImageInput) -> Path:
+    """The file an image comes from; ``<bytes>``, ``<image>`` or ``<array>`` of one in memory."""
+    match image:
+        case HashedFile():
+            return image.path
+        case str() | Path():
+            return Path(image)
+        case bytes():
+            return Path("<bytes>")
+        case Image.Image():
+            return Path("<image>")
+        case np.ndarray():
+            return Path("<array>")
+    return Path(f"<{type(image).__name__}>")
+
+
+def hash_file(path: Path) -> HashedFile:
+    """Hash an image file; ImageError, one line without the path, if it cannot be read."""
+    try:
+        with _opened(path) as stream:
+            return HashedFile(path, hashlib.file_digest(stream, "sha256").hexdigest())
+    except OSError as error:
+        raise ImageError(_explain(error)) from error
+
+
+def _decode(
+    path: Path, stream: io.BufferedReader | io.BytesIO, sha256: str, size_hint: Size | None
+) -> LoadedImage:
+    with Image.open(stream, formats=_FORMATS) as image:
+        width, height = image.size
+        _check_size(width, height)
+        if size_hint is not None:
+            side = 2 * max(size_hint)  # the file may lie on its side
+            image.draft(None, (side, side))
+        image.load()
+        turn = _orientation(image)  # after load: TIFF files are turned by Pillow itself
+        pixels = _upright(_to_rgb(image), turn)
+    if turn >= 5:
+        width, height = height, width
+    return LoadedImage(path, pixels, width, height, sha256)
+
+
+def _of_pixels(path: Path, pixels: Image.Image) -> LoadedImage:
+    sha256 = hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest()
+    return LoadedImage(path, pixels, *pixels.size, sha256)
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if not shape_fits or array.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            "expected an array (H, W, 3) or (H, W) of uint8 or uint16, got "
+            f"{array.dtype} {array.shape}"
+        )
+    _check_size(array.shape[1], array.shape[0])
+    values = _to_8bit(array) if array.dtype == np.uint16 else array
+    return Image.fromarray(np.ascontiguousarray(values)).convert("RGB")
+
+
+def _upright(pixels: Image.Image, orientation: int) -> Image.Image:
+    return pixels if orientation == 1 else pixels.transpose(_TURNS[orientation])
 
 
 def image_quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -129,7 +220,9 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
 
 
-def _check_file(path: Path) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """The file for reading, after a look that it is one: opening a pipe would wait for ever."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("expected an image file, got a folder")
@@ -137,6 +230,8 @@ def _check_file(path: Path) -> None:
         raise ImageError("expected an image file, got a device, pipe or socket")
     if status.st_size == 0:
         raise ImageError("the file is empty (0 bytes); write it again")
+    with path.open("rb") as stream:
+        yield stream
 
 
 def _check_size(width: int, height: int) -> None:
@@ -154,18 +249,18 @@ def _too_large(came: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation 1..8; 1 (upright) where there is none that can be read."""
+    """The EXIF orientation 1 (upright) to 8; 1 where there is none that can be read."""
     try:
         value = image.getexif().get(Base.Orientation, 1)
     except Exception:  # a damaged EXIF block leaves the pixels as good as they were
         return 1
-    return value if isinstance(value, int) else 1
+    return value if value in _TURNS else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return a copy in mode RGB that no longer needs the file."""
+    """A copy in mode RGB that no longer needs the file."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_grey_to_8bit(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_to_8bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
@@ -173,10 +268,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey_to_8bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale (H, W) grey values of 16-bit, 32-bit integer or float type to (H, W) uint8."""
-    top = 1.0 if grey.dtype.kind == "f" else 65535.0
-    values = grey.astype(np.float64)
+def _to_8bit(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale values of 16-bit, 32-bit integer or float type to uint8 of the same shape."""
+    top = 1.0 if deep.dtype.kind == "f" else 65535.0
+    values = deep.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= top):  # NaN fails both
         raise ImageError(

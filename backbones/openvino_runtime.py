@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision
 
 
 class OpenVinoBackbone:
-    """A compiled network; implements ``Backbone``. Not safe for calls from several threads.
+    """A compiled network; implements ``Backbone``. Threads may share it.
 
     Args:
         network: the .xml file.
@@ -103,6 +104,7 @@ class OpenVinoBackbone:
         self.weights_sha256 = weights_sha256
         self.source = source
         self.fingerprint = fingerprint_of(spec, weights_sha256, precision)
+        self._lock = threading.Lock()
         try:
             self._compiled = compile_network(network, precision)
         except RuntimeError as error:
@@ -112,7 +114,9 @@ class OpenVinoBackbone:
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
         """Features of (N, H, W, 3) RGB images of the spec's ``shape``."""
-        patches, embeddings = self._compiled(inputs, share_inputs=True).to_tuple()
+        # each call has every core: a second one would only wait inside
+        with self._lock:
+            patches, embeddings = self._compiled(inputs, share_inputs=True).to_tuple()
         return Features(patches=patches, images=embeddings)
 
 

@@ -1,4 +1,4 @@
-"""From image files to features: decoding in threads, batches in order, bounded memory."""
+"""From images to features: decoding in threads, batches in order, bounded memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from backbones.base import Backbone, BackboneSpec, Float32
-from backbones.decode import image_quality, load_image
+from backbones.decode import HashedFile, ImageInput, image_quality, load_image, path_of
 from backbones.errors import ImageError
 from backbones.geometry import Size, to_input
 
@@ -20,23 +21,48 @@ BATCH = 8
 DECODERS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFeatures:
-    """What one file gives, all arrays float32.
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkInput:
+    """An image as a network takes it, all from decoding it once.
 
     Attributes:
-        width, height: of the original upright image, in pixels.
-        patches: (H, W, D) patch embeddings.
-        image: (E,) image embedding.
-        quality: (2,) `image_quality` of the network's input.
+        path, width, height, sha256: see `LoadedImage`.
+        pixels: (H, W, 3) uint8 of the spec's ``shape``.
+        quality: (2,) float32 `image_quality` of these.
+        source: where its pixels can be had again: the file, its bytes, or the upright image.
     """
 
     path: Path
     width: int
     height: int
+    sha256: str
+    pixels: NDArray[np.uint8]
+    quality: Float32
+    source: Path | bytes | Image.Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFeatures:
+    """What a network sees in one image, all arrays float32.
+
+    Attributes:
+        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` of an image in memory.
+        width, height: of the original upright image, in pixels.
+        sha256: see `LoadedImage`.
+        patches: (H, W, D) patch embeddings.
+        image: (E,) image embedding.
+        quality: (2,) `image_quality` of the network's input.
+        source: where its pixels can be had again: the file, its bytes, or the upright image.
+    """
+
+    path: Path
+    width: int
+    height: int
+    sha256: str
     patches: Float32
     image: Float32
     quality: Float32
+    source: Path | bytes | Image.Image
 
     @property
     def size(self) -> Size:
@@ -52,37 +78,61 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    path: Path
-    width: int
-    height: int
-    pixels: NDArray[np.uint8]
-    quality: Float32
+def network_input(image: ImageInput, spec: BackboneSpec) -> NetworkInput:
+    """Decode, hash and measure an image for a network.
 
-
-def embed_files(
-    backbone: Backbone, paths: Iterable[Path], *, batch: int = BATCH
-) -> Iterator[ImageFeatures | Skipped]:
-    """Features of each file, or why it was skipped, in the order of ``paths``.
-
-    At most ``2 * batch`` decoded images are held, whatever the number of files.
+    Raises:
+        ImageError: one line without the path, whatever is wrong with the image.
     """
-    waiting: deque[_Decoded | Skipped] = deque()
-    for item in _decode(paths, backbone.spec, ahead=batch):
+    loaded = load_image(image, size_hint=spec.input_size)
+    pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
+    # not the array itself: cameras write their next frame into it
+    source = image if isinstance(image, bytes) else loaded.pixels
+    return NetworkInput(
+        path=loaded.path,
+        width=loaded.width,
+        height=loaded.height,
+        sha256=loaded.sha256,
+        pixels=pixels,
+        quality=image_quality(pixels),
+        source=loaded.path if isinstance(image, str | Path | HashedFile) else source,
+    )
+
+
+def embed_image(backbone: Backbone, image: ImageInput) -> ImageFeatures:
+    """Features of one image; ImageError, beginning with its path, if it cannot be read."""
+    item = _input_or_reason(image, backbone.spec)
+    if isinstance(item, Skipped):
+        raise ImageError(f"{item.path}: {item.reason}")
+    (found,) = _embed(backbone, [item])
+    assert isinstance(found, ImageFeatures)
+    return found
+
+
+def embed_images(
+    backbone: Backbone, images: Iterable[ImageInput], *, batch: int = BATCH
+) -> Iterator[ImageFeatures | Skipped]:
+    """Features of each image, or why it was skipped, in the order of ``images``.
+
+    At most ``2 * batch`` decoded images are held, whatever their number.
+    """
+    waiting: deque[NetworkInput | Skipped] = deque()
+    for item in _decode(images, backbone.spec, ahead=batch):
         waiting.append(item)
-        if sum(isinstance(w, _Decoded) for w in waiting) == batch:
+        if sum(isinstance(w, NetworkInput) for w in waiting) == batch:
             yield from _embed(backbone, waiting)
             waiting.clear()
     yield from _embed(backbone, waiting)
 
 
-def _decode(paths: Iterable[Path], spec: BackboneSpec, ahead: int) -> Iterator[_Decoded | Skipped]:
+def _decode(
+    images: Iterable[ImageInput], spec: BackboneSpec, ahead: int
+) -> Iterator[NetworkInput | Skipped]:
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
-        pending: deque[Future[_Decoded | Skipped]] = deque()
+        pending: deque[Future[NetworkInput | Skipped]] = deque()
         try:
-            for path in paths:
-                pending.append(pool.submit(_decode_one, path, spec))
+            for image in images:
+                pending.append(pool.submit(_input_or_reason, image, spec))
                 if len(pending) >= ahead:
                     yield pending.popleft().result()
             while pending:
@@ -92,26 +142,33 @@ def _decode(paths: Iterable[Path], spec: BackboneSpec, ahead: int) -> Iterator[_
                 future.cancel()
 
 
-def _decode_one(path: Path, spec: BackboneSpec) -> _Decoded | Skipped:
+def _input_or_reason(image: ImageInput, spec: BackboneSpec) -> NetworkInput | Skipped:
     try:
-        loaded = load_image(path, size_hint=spec.input_size)
+        return network_input(image, spec)
     except ImageError as error:
-        return Skipped(path, str(error))
-    pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
-    return _Decoded(path, loaded.width, loaded.height, pixels, image_quality(pixels))
+        return Skipped(path_of(image), str(error))
 
 
 def _embed(
-    backbone: Backbone, items: Collection[_Decoded | Skipped]
+    backbone: Backbone, items: Collection[NetworkInput | Skipped]
 ) -> Iterator[ImageFeatures | Skipped]:
-    decoded = [item.pixels for item in items if isinstance(item, _Decoded)]
+    inputs = [item.pixels for item in items if isinstance(item, NetworkInput)]
     embedded: Iterator[tuple[Float32, Float32]] = iter(())
-    if decoded:
-        features = backbone.embed(np.stack(decoded))
+    if inputs:
+        features = backbone.embed(np.stack(inputs))
         embedded = zip(features.patches, features.images, strict=True)
     for item in items:
         if isinstance(item, Skipped):
             yield item
         else:
             patches, image = next(embedded)
-            yield ImageFeatures(item.path, item.width, item.height, patches, image, item.quality)
+            yield ImageFeatures(
+                path=item.path,
+                width=item.width,
+                height=item.height,
+                sha256=item.sha256,
+                patches=patches,
+                image=image,
+                quality=item.quality,
+                source=item.source,
+            )

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import openvino as ov
 
-from backbones.decode import load_image
 from backbones.errors import BackboneError, ImageError
 from backbones.families import FAMILIES
-from backbones.geometry import to_input
 from backbones.openvino_runtime import (
     OpenVinoBackbone,
     cached_network,
@@ -28,6 +26,7 @@ from backbones.openvino_runtime import (
     is_whole,
     save,
 )
+from backbones.pipeline import network_input
 from backbones.weights import sha256_of
 
 SUBSET = 128
@@ -62,8 +61,7 @@ def _quantize(backbone: OpenVinoBackbone, images: Sequence[Path]) -> ov.Model:
     spec, inputs = backbone.spec, []
     for path in images:
         with contextlib.suppress(ImageError):  # the build names it
-            loaded = load_image(path, size_hint=spec.input_size)
-            inputs.append(to_input(loaded.pixels, spec.input_size, spec.crop)[None])
+            inputs.append(network_input(path, spec).pixels[None])
     if not inputs:
         raise BackboneError("int8 is calibrated on normal images, and none could be read.")
     model = ov.Core().read_model(backbone.network)

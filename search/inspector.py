@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from PIL import Image
-
 from backbones.base import Backbone, Device
+from backbones.decode import ImageInput
 from backbones.errors import ImageError
 from backbones.geometry import Box
 from backbones.model_card import read_card
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.pipeline import ImageFeatures, Skipped, embed_image, embed_images
 from backbones.registry import CARD, exported_folder, load_exported, load_network
-from backbones.weights import sha256_of
-from indexer.bank.feature_space import in_space
 from indexer.calibration.base import Calibration
 from indexer.catalog.category import Category
 from indexer.catalog.collections import check_searchable
@@ -26,7 +24,6 @@ from indexer.store.base import VectorStore
 from search.open_revision import OpenRevision
 from search.predict import evidence, predict
 from search.prediction import Evidence, Prediction
-from search.render import explanation
 from search.retrieval.neighbors import By, Neighbor, conditions, neighbors
 from search.retrieval.region import region_neighbors
 
@@ -35,9 +32,10 @@ class Inspector:
     """Scores images of one category against what the store knows of it.
 
     The memory bank is read from the store when first needed and held until the category has
-    another revision.
+    another revision. Threads may share an inspector; forked processes may not.
 
     Args:
+        category: name of the category.
         backbone: which one, for a category that is indexed with several; or the folder of an
             exported network.
         weights: file to load the network from; the exported network or the file used at index
@@ -67,7 +65,8 @@ class Inspector:
         if network is None and folder:
             network = load_exported(folder, found.entry.precision)
         self._network = network or load_category_network(found.entry, weights, device)
-        self._open(found)
+        self._refreshing = threading.Lock()
+        self._now = self._open(found)
 
     def refresh(self) -> bool:
         """Take over the revision that the store has now; whether it is another one.
@@ -76,13 +75,22 @@ class Inspector:
 
         Raises:
             CategoryError: the category is gone, or was learnt again with another network.
+            StoreError: this process was forked from the one that opened the store.
         """
-        if is_current(self.category):
-            return False
-        self._open(find_category(self.store, self.category.name, self.category.backbone))
-        return True
+        before = self._now
+        return self._current() is not before
 
-    def _open(self, category: Category) -> None:
+    def _current(self) -> OpenRevision:
+        """The revision to answer from; an answer uses one alone, whatever is changed meanwhile."""
+        if is_current(self._now.category):
+            return self._now
+        with self._refreshing:
+            found = find_category(self.store, self.category.name, self.category.backbone)
+            if found.entry.head != self.entry.head:
+                self._now = self._open(found)
+            return self._now
+
+    def _open(self, category: Category) -> OpenRevision:
         entry = category.entry
         if self._network.fingerprint != entry.fingerprint:
             raise CategoryError(
@@ -90,33 +98,41 @@ class Inspector:
                 f"'{entry.backbone}', this network has {self._network.fingerprint}: its "
                 "distances would mean nothing. Pass the same --weights, or index it again."
             )
-        self._now = OpenRevision(category)
-        self._backbone = in_space(self._network, entry.feature_space)
+        return OpenRevision(category, self._network)
 
-    def inspect(self, image: Path | str) -> Prediction:
-        """Score one image file; ImageError, beginning with its path, if it cannot be read."""
-        outcome = next(self.inspect_files([Path(image)]))
-        if isinstance(outcome, Skipped):
-            raise ImageError(f"{outcome.path}: {outcome.reason}")
-        return outcome
+    def features(self, image: ImageInput) -> ImageFeatures:
+        """What the category's network sees in an image, to ask several questions about it.
 
-    def features(self, paths: Iterable[Path]) -> Iterator[ImageFeatures | Skipped]:
-        """What the category's network sees in each file, in order and in bounded memory."""
-        return embed_files(self._backbone, paths)
+        Raises:
+            ImageError: the image cannot be read; the line begins with its path.
+        """
+        return embed_image(self._current().backbone, image)
+
+    def embed(self, images: Iterable[ImageInput]) -> Iterator[ImageFeatures | Skipped]:
+        """What the category's network sees in each image, in order and in bounded memory."""
+        return embed_images(self._current().backbone, images)
+
+    def inspect(self, image: ImageInput | ImageFeatures) -> Prediction:
+        """Score one image.
+
+        Args:
+            image: a file, its bytes, a PIL image, an array (H, W, 3) or (H, W) of uint8 or
+                uint16, or its `features`.
+
+        Raises:
+            ImageError: the image cannot be read; the line begins with its path.
+        """
+        revision = self._current()
+        return predict(revision, _features(revision, image))
 
     def inspect_files(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """Score each file, or say why it was skipped, in order and in bounded memory."""
-        self.refresh()
-        for outcome in embed_files(self._backbone, paths):
-            if isinstance(outcome, Skipped):
-                yield outcome
-            else:
-                self.refresh()
-                yield predict(self._now, outcome)
+        for found in self.embed(paths):
+            yield found if isinstance(found, Skipped) else predict(self._current(), found)
 
     def similar(
         self,
-        image: Path | str,
+        image: ImageInput | ImageFeatures,
         *,
         top: int = 5,
         by: By = "whole",
@@ -132,6 +148,7 @@ class Inspector:
         before the others, see `search.retrieval.neighbors.scored_alike`.
 
         Args:
+            image: as for `inspect`.
             by: ``whole`` compares image embeddings, ``defect`` defect embeddings, among
                 the defective images, ``region`` the patches in ``box``.
             box: in pixels of the upright image; by region, and then only.
@@ -146,25 +163,23 @@ class Inspector:
         """
         if (by == "region") != (box is not None) or (box and across_categories):
             raise ValueError("expected a box by region, in one category, and no box otherwise")
-        self.refresh()
+        revision = self._current()
+        category = revision.category
         if by != "whole":
-            check_searchable(self.category, by)
-        path = Path(image)
-        (features,) = self.features([path])
-        if isinstance(features, Skipped):
-            raise ImageError(f"{path}: {features.reason}")
+            check_searchable(category, by)
+        features = _features(revision, image)
         wanted = conditions(
-            without=sha256_of(path), label=label, defect_type=defect_type, where=where or {}
+            without=features.sha256, label=label, defect_type=defect_type, where=where or {}
         )
         if box:
-            kept = self._now.patches_by_image
-            return region_neighbors(self.category, features, box, kept, top=top, where=wanted)
+            kept = revision.patches_by_image
+            return region_neighbors(category, features, box, kept, top=top, where=wanted)
         score = None
         if by == "whole" and label is None and defect_type is None:
-            score = self._now.scorer.score(features).score
+            score = revision.scorer.score(features).score
         return neighbors(
-            self.category,
-            self._defect_embedding(features) if by == "defect" else features.image,
+            category,
+            _defect_embedding(revision, features) if by == "defect" else features.image,
             by="defect" if by == "defect" else "whole",
             top=top,
             where=wanted,
@@ -172,37 +187,24 @@ class Inspector:
             across_categories=across_categories,
         )
 
-    def _defect_embedding(self, features: ImageFeatures) -> Float32:
-        found = self.index.search(features.patches)
-        deviates = plain_defect_embedding(features.patches, self.bank.vectors, found)
-        if deviates is None:
-            raise ImageError(
-                f"{features.path}: nothing deviates, every patch equals a normal one. Search by "
-                "whole."
-            )
-        return deviates
-
     def evidence(self, prediction: Prediction, row: int, col: int) -> Evidence:
         """The nearest normal patch of any patch of an image that was scored.
 
         Raises:
             CategoryError: the category has another revision by now, so its bank another order.
         """
-        self.refresh()
-        if prediction.revision != self.entry.revision:
+        revision = self._current()
+        now = revision.category.entry.revision
+        if prediction.revision != now:
             raise CategoryError(
                 f"{prediction.path.name} was scored at revision {prediction.revision} of "
-                f"'{self.entry.category}', now is {self.entry.revision}. Score it again."
+                f"'{self.category.name}', the current one is {now}. Score it again."
             )
         rows, cols = prediction.distances.shape
         if not (0 <= row < rows and 0 <= col < cols):
             raise ValueError(f"expected a cell of {rows} x {cols}, got {row}, {col}")
-        nearest = self._now.scorer.nearest_normal(prediction.scored, row, col)
-        return evidence(self._now, (row, col), nearest, prediction.geometry.image)
-
-    def explain(self, prediction: Prediction) -> Image.Image:
-        """One picture that says why, see `explanation`."""
-        return explanation(prediction, self.entry.spec.level)
+        nearest = revision.scorer.nearest_normal(prediction.scored, row, col)
+        return evidence(revision, (row, col), nearest, prediction.geometry.image)
 
     @property
     def category(self) -> Category:
@@ -228,6 +230,21 @@ class Inspector:
     def index(self) -> ExactIndex:
         """Exact nearest-neighbour index of the memory bank."""
         return self._now.patch_scorer.index
+
+
+def _features(revision: OpenRevision, image: ImageInput | ImageFeatures) -> ImageFeatures:
+    return image if isinstance(image, ImageFeatures) else embed_image(revision.backbone, image)
+
+
+def _defect_embedding(revision: OpenRevision, features: ImageFeatures) -> Float32:
+    scorer = revision.patch_scorer
+    found = scorer.index.search(features.patches)
+    deviates = plain_defect_embedding(features.patches, scorer.bank.vectors, found)
+    if deviates is None:
+        raise ImageError(
+            f"{features.path}: nothing deviates, every patch equals a normal one. Search by whole."
+        )
+    return deviates
 
 
 def load_category_network(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
+from backbones.base import Backbone
+from indexer.bank.feature_space import in_space
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.category import Category
 from indexer.catalog.collections import check_keeps_patches, read_defect_patches, read_images
 from indexer.catalog.entry import LibraryImage
+from indexer.knn.threads import made_once
 from indexer.scoring.open_scorer import open_scorer
 from indexer.scoring.patch_scorer import PatchScorer
 from search.retrieval.region import PatchesByImage
@@ -15,10 +16,18 @@ from search.retrieval.type_proposal import TypeProposer, read_proposer
 
 
 class OpenRevision:
-    """One revision of a category, as readers use it."""
+    """One revision of a category, as readers use it; threads may share it.
 
-    def __init__(self, category: Category) -> None:
+    Args:
+        network: the network that the category was learnt with.
+
+    Attributes:
+        backbone: the network in the category's feature space.
+    """
+
+    def __init__(self, category: Category, network: Backbone) -> None:
         self.category = category
+        self.backbone = in_space(network, category.entry.feature_space)
         self.calibration = read_calibration(category.entry)
         self.scorer = open_scorer(category)
 
@@ -29,17 +38,17 @@ class OpenRevision:
         assert isinstance(self.scorer, PatchScorer)
         return self.scorer
 
-    @functools.cached_property
+    @made_once
     def images(self) -> dict[str, LibraryImage]:
         """The image library by image id."""
         return read_images(self.category)
 
-    @functools.cached_property
+    @made_once
     def patches_by_image(self) -> PatchesByImage:
         """The patches that search by region compares."""
         return PatchesByImage(self.patch_scorer.bank, read_defect_patches(self.category))
 
-    @functools.cached_property
+    @made_once
     def proposer(self) -> TypeProposer | None:
         """What the named defects teach, if there are enough."""
         return read_proposer(self.category)

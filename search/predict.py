@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from backbones.geometry import Size
 from backbones.pipeline import ImageFeatures
-from backbones.weights import sha256_of
 from indexer.scoring.anomaly_map import worst_region
 from indexer.scoring.base import NearestNormal, Scored
 from search.open_revision import OpenRevision
@@ -20,6 +19,7 @@ def predict(revision: OpenRevision, features: ImageFeatures) -> Prediction:
     geometry = entry.spec.geometry(features.size)
     return Prediction(
         path=features.path,
+        sha256=features.sha256,
         category=entry.category,
         backbone=entry.backbone,
         score=found.score,
@@ -33,6 +33,7 @@ def predict(revision: OpenRevision, features: ImageFeatures) -> Prediction:
         scored=found,
         geometry=geometry,
         quality=features.quality,
+        source=features.source,
         seen_before=_seen_before(revision, features, found) if verdict == "reject" else None,
     )
 
@@ -66,4 +67,4 @@ def _seen_before(
     deviates = revision.scorer.defect_embedding(features, found)
     if deviates is None:
         return None
-    return revision.proposer.propose(deviates, without=sha256_of(features.path))
+    return revision.proposer.propose(deviates, without=features.sha256)

@@ -1,62 +1,24 @@
-"""One picture that says why."""
+"""Draws heat maps, and pictures side by side."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backbones.decode import load_image
-from backbones.errors import ImageError
 from backbones.geometry import Box
-from search.prediction import Prediction
 
 Float32 = NDArray[np.float32]
-
-
-def explanation(prediction: Prediction, level: Literal["patch", "image"]) -> Image.Image:
-    """Image, heat map with the worst region outlined, and the nearest normal patch's image.
-
-    Of an image-level backbone, the image and the nearest normal one.
-    """
-    image = _upright(prediction.path, prediction)
-    evidence = prediction.evidence
-    title = f"{prediction.verdict}  score {prediction.score:.3g}  p {prediction.p_value:.2g}"
-    pictures: list[tuple[Image.Image, str, Box | None]] = [
-        (image, f"{prediction.path.name}\n{title}", evidence.query_box)
-    ]
-    if level == "patch":
-        heat = overlay(image, prediction.anomaly_map(), threshold=prediction.map_threshold)
-        caption = f"heat map, worst region\nthreshold {prediction.map_threshold:.3g}"
-        pictures.append((heat, caption, prediction.box))
-    try:
-        normal = load_image(Path(evidence.path)).pixels
-        name = Path(evidence.path).name
-        pictures.append(
-            (
-                normal,
-                f"nearest normal {level}\n{name}  distance {evidence.distance:.3g}",
-                evidence.box,
-            )
-        )
-    except ImageError as error:
-        missing = Image.new("RGB", image.size, (228, 228, 231))
-        pictures.append((missing, f"nearest normal image not readable\n{error}", None))
-    return panels(pictures)
-
-
-def _upright(path: Path, prediction: Prediction) -> Image.Image:
-    try:
-        pixels = load_image(path).pixels
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-    if pixels.size != (prediction.width, prediction.height):
-        raise ImageError(f"{path}: changed since it was scored")
-    return pixels
+Panel = tuple[Image.Image, str, Box | None]
+"""A picture, its caption of two lines, and a box in its pixels to outline."""
+PANEL = 360
+"""Height of a panel in pixels."""
+_MARGIN = 12
+_CAPTION = 44
+_INK, _PAPER, _MARK = (24, 24, 27), (255, 255, 255), (0, 174, 239)
 
 
 def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.Image:
@@ -91,19 +53,7 @@ def _palette() -> NDArray[np.float32]:
     return (colormaps["inferno"](np.linspace(0.15, 1, 256))[:, :3] * 255).astype(np.float32)
 
 
-PANEL = 360
-
-
-_MARGIN = 12
-
-
-_CAPTION = 44
-
-
-_INK, _PAPER, _MARK = (24, 24, 27), (255, 255, 255), (0, 174, 239)
-
-
-def panels(pictures: list[tuple[Image.Image, str, Box | None]]) -> Image.Image:
+def panels(pictures: Sequence[Panel]) -> Image.Image:
     """The pictures side by side at one height, each with a caption above and a box outlined."""
     font = ImageFont.load_default(size=15)
     scaled = [

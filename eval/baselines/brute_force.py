@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.pipeline import ImageFeatures, Skipped, embed_images
 from eval.arrays import Float32
 
 _PATCHES_AT_ONCE = 16
@@ -37,7 +37,7 @@ class BruteForce:
         spec = backbone.spec
         patches = np.empty((len(normal), math.prod(spec.grid), spec.dim), dtype=np.float32)
         count = 0
-        for features in embed_files(backbone, normal):
+        for features in embed_images(backbone, normal):
             if isinstance(features, ImageFeatures):
                 patches[count] = features.patches.reshape(-1, spec.dim)
                 count += 1
@@ -51,7 +51,7 @@ class BruteForce:
 
         ``upper_bounds``: per file, (H, W) float32 distances to any subset of these patches.
         """
-        outcomes = embed_files(self._backbone, paths)
+        outcomes = embed_images(self._backbone, paths)
         return [
             float("nan")
             if isinstance(outcome, Skipped)

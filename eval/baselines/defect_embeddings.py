@@ -58,7 +58,7 @@ def baseline_likenesses(inspector: Inspector, paths: Sequence[Path]) -> dict[str
 
 
 def _readable(inspector: Inspector, paths: Sequence[Path]) -> Iterator[ImageFeatures]:
-    for features in inspector.features(paths):
+    for features in inspector.embed(paths):
         if isinstance(features, Skipped):
             raise ImageError(f"{features.path}: {features.reason}")
         yield features

@@ -160,7 +160,7 @@ def _pictures(inspector: Inspector, scored: Sequence[_Scored], out: Path) -> Ite
     for kind, items in chosen.items():
         for rank, (record, prediction, _) in enumerate(items[:PICTURES_OF_A_KIND], 1):
             picture = folder / f"{kind.replace(' ', '-')}-{rank}.jpg"
-            inspector.explain(prediction).save(out / picture, quality=88)
+            prediction.explain().save(out / picture, quality=88)
             image = str(record.path), record.label, record.defect_type
             yield HeatmapRef(*image, prediction.score, picture.as_posix(), kind)
 

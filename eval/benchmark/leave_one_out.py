@@ -174,7 +174,7 @@ class LearntLibrary:
             without_part = None
             if "part" in self.left_out and others.any():
                 without_part = ExactIndex(bank.vectors[others])
-            found = inspector.features([Path(image.path) for image in images])
+            found = inspector.embed([Path(image.path) for image in images])
             for image, features in zip(images, found, strict=True):
                 assert isinstance(features, ImageFeatures)
                 scores: dict[LeftOut, float | None] = {"image": image.score}

@@ -15,7 +15,7 @@ import numpy as np
 from backbones.base import Backbone
 from backbones.decode import load_image
 from backbones.geometry import Box
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from eval.benchmark.evaluate import read_mask
 from eval.benchmark.leave_one_out import LearntLibrary, RetrievalRow
 from eval.benchmark.product_parts import left_out_together, product_parts, ways_to_leave_out
@@ -70,7 +70,7 @@ def _rows_of_folder(
 ) -> list[RetrievalRow]:
     """By whole image over defective images alone."""
     embeddings = []
-    for done, found in enumerate(embed_files(backbone, [record.path for record in records]), 1):
+    for done, found in enumerate(embed_images(backbone, [record.path for record in records]), 1):
         if not isinstance(found, ImageFeatures):
             raise DatasetError(f"{found.path}: {found.reason}")
         embeddings.append(found.image)

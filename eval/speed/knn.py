@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from eval.arrays import Float32, Int64
 from eval.baselines.external import ExternalBaseline
 from eval.speed.costs import Timing, alternate, item_name
@@ -67,7 +67,7 @@ def measure_knn(
         item_name(outcome.path): np.ascontiguousarray(
             outcome.patches[(*middle, slice(-dim, None))].reshape(-1, dim)
         )
-        for outcome in embed_files(network, tests[::step][: images + 1])
+        for outcome in embed_images(network, tests[::step][: images + 1])
         if isinstance(outcome, ImageFeatures)
     }
     timings: list[Timing] = []
@@ -87,7 +87,7 @@ def embed_patches(
     cells = math.prod(network.spec.grid)
     patches = np.empty((len(paths) * cells, dim), dtype=np.float32)
     count = 0
-    for done, outcome in enumerate(embed_files(network, paths), 1):
+    for done, outcome in enumerate(embed_images(network, paths), 1):
         on_progress("embedding", done, len(paths))
         if isinstance(outcome, ImageFeatures):
             patches[count : count + cells] = outcome.patches.reshape(cells, -1)[:, -dim:]

@@ -13,9 +13,7 @@ from typing import get_args
 import numpy as np
 
 from backbones.base import Backbone, Precision
-from backbones.decode import load_image
-from backbones.geometry import to_input
-from backbones.pipeline import BATCH
+from backbones.pipeline import BATCH, network_input
 from backbones.registry import load_backbone
 from backbones.weights import torch_needed
 from eval.arrays import Uint8
@@ -71,7 +69,7 @@ def compare_precisions(
     tests = [record.path for record in records if record.split == "test"][:images]
     if not tests:
         raise DatasetError(f"{datasets[0]} has no test images.")
-    inputs = np.stack([to_input(load_image(p).pixels, spec.input_size, spec.crop) for p in tests])
+    inputs = np.stack([network_input(path, spec).pixels for path in tests])
     networks = {TORCH: TorchBackbone(spec, weights, "cpu"), **networks}
     errors, single, batched = _compare(networks, inputs, on_progress)
     aurocs: dict[str, tuple[float, ...]] = {

@@ -15,9 +15,7 @@ import numpy as np
 from PIL import Image
 
 from backbones.base import Backbone
-from backbones.decode import load_image
-from backbones.geometry import to_input
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images, network_input
 from eval.arrays import Float32, Uint8
 from eval.speed.costs import folder_bytes, milliseconds
 from eval.speed.knn import embed_patches
@@ -122,7 +120,7 @@ def measure_scaling(
         np.random.default_rng(0).shuffle(patches)
         queries = [
             np.ascontiguousarray(outcome.patches.reshape(-1, dim))
-            for outcome in embed_files(network, tests)
+            for outcome in embed_images(network, tests)
             if isinstance(outcome, ImageFeatures)
         ]
         sizes = [size for size in banks if size <= len(patches)]
@@ -133,7 +131,7 @@ def measure_scaling(
             if size <= LARGEST_IN_ENGINE:
                 engine.append(_engine(patches[:size], queries, distances, root / f"engine{size}"))
             on_progress("banks", done, len(sizes))
-        inputs = to_input(load_image(tests[0]).pixels, spec.input_size, spec.crop)[None]
+        inputs = network_input(tests[0], spec).pixels[None]
         network_ms = milliseconds(partial(network.embed, inputs), REPEATS)[0]
         photos = [_photo(tests[0], side, network, root) for side in sides]
     return Scaling(math.prod(spec.grid), dim, network_ms, resident, engine, learned, photos)
@@ -217,8 +215,7 @@ def _photo(source: Path, side: int, network: Backbone, root: Path) -> ImageCost:
         opened.convert("RGB").resize((side, side)).save(path)
 
     def read() -> Uint8:
-        pixels = load_image(path, size_hint=spec.input_size).pixels
-        return to_input(pixels, spec.input_size, spec.crop)
+        return network_input(path, spec).pixels
 
     draw = partial(anomaly_map, np.ones(spec.grid, np.float32), spec.geometry((side, side)))
     draw()  # what it keeps for a size is made once

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from backbones.base import Backbone
-from backbones.decode import load_image
-from backbones.geometry import to_input
+from backbones.pipeline import network_input
 from eval.arrays import Float32, Int64, Uint8
 from indexer.bank.coreset import PROJECTED_DIM, greedy_k_center, project
 from indexer.data.image_records import DatasetError, ImageRecord
@@ -104,8 +103,7 @@ def _inputs(
     spec = backbone.spec
 
     def read(path: Path) -> Uint8:
-        pixels = load_image(path, size_hint=spec.input_size).pixels
-        return to_input(pixels, spec.input_size, spec.crop)
+        return network_input(path, spec).pixels
 
     yield from map(read, normal)
     for index, path in enumerate(normal):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Features, Precision
-from backbones.pipeline import embed_files
+from backbones.pipeline import embed_images
 from eval.arrays import Float32, Uint8
 from eval.benchmark.run import BenchmarkSettings
 from eval.metrics.detection import image_auroc
@@ -173,7 +173,7 @@ def _adding(study: _Study) -> Iterator[Finding]:
             _add(study, store, [record.path for record in most])
             inspector = Inspector(store, CATEGORY, network=study.network)
             inspector.inspect(study.tests[0].path)
-            next(embed_files(study.network, [last.path]))  # the time is without the network
+            next(embed_images(study.network, [last.path]))  # the time is without the network
             adding_ms, _ = milliseconds(partial(_add, study, store, [last.path]))
             updated = study.predict(store)
             category = find_category(store, CATEGORY)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.pipeline import ImageFeatures, Skipped, embed_images
 from indexer.bank.feature_space import FeatureSpace, default_space
 from indexer.bank.selection import BankSelection
 from indexer.catalog.cached_arrays import write_cached
@@ -139,7 +139,7 @@ def _embed(
     skipped: list[Skipped],
 ) -> Iterator[tuple[Item, ImageFeatures]]:
     """The items that can be decoded, with their features; the others join ``skipped``."""
-    outcomes = embed_files(backbone, [item.record.path for item in items])
+    outcomes = embed_images(backbone, [item.file for item in items])
     for done, (item, outcome) in enumerate(zip(items, outcomes, strict=True), 1):
         on_progress(stage, done, len(items))
         if isinstance(outcome, Skipped):

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbones.decode import HashedFile, hash_file
+from backbones.errors import ImageError
 from backbones.pipeline import Skipped
-from backbones.weights import sha256_of
 from indexer.bank.layout import Layout
 from indexer.catalog.entry import Role
 from indexer.data.image_records import DatasetError, ImageRecord
@@ -23,6 +24,11 @@ class Item:
     record: ImageRecord
     sha256: str
     role: Role
+
+    @property
+    def file(self) -> HashedFile:
+        """The file, so that nobody hashes it again."""
+        return HashedFile(self.record.path, self.sha256)
 
     @property
     def group(self) -> str:
@@ -68,10 +74,10 @@ def split_records(
             on_file(done, len(records))
             if isinstance(outcome, Skipped):
                 skipped.append(outcome)
-            elif outcome in first:
+            elif outcome.sha256 in first:
                 duplicates.append(record.path)
             else:
-                first[outcome] = record
+                first[outcome.sha256] = record
     groups = {h: r.group or h for h, r in first.items() if r.split == "train"}
     distinct = len(set(groups.values()))
     if distinct < 2:
@@ -112,9 +118,9 @@ def all_unusable(items: Sequence[Item], skipped: Sequence[Skipped]) -> DatasetEr
     )
 
 
-def hash_or_reason(path: Path) -> str | Skipped:
-    """Hex digest of a file's bytes, or why it cannot be read."""
+def hash_or_reason(path: Path) -> HashedFile | Skipped:
+    """A file and the hash of its bytes, or why it cannot be read."""
     try:
-        return sha256_of(path)
-    except OSError as error:
-        return Skipped(path, f"cannot be read: {error.strerror}")
+        return hash_file(path)
+    except ImageError as error:
+        return Skipped(path, str(error))

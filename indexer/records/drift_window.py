@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from backbones.decode import QUALITY_STATISTICS
 from indexer.catalog import schema
 from indexer.catalog.category import Category, now
-from indexer.store.base import Point
+from indexer.store.base import Point, Where
 
 WINDOW = 5000
 """Images whose lines are kept; the one after takes the place of the first."""
@@ -23,10 +24,12 @@ class Inspected:
     """What is kept of an inspected image.
 
     Attributes:
+        sha256: of its file; not kept, but tells whether the library has the image.
         revision: that it was scored at.
         quality: (2,) float32, see `backbones.decode`.
     """
 
+    sha256: str
     revision: int
     score: float
     p_value: float
@@ -35,10 +38,14 @@ class Inspected:
 
 
 class DriftWindow:
-    """Writes a line about every inspected image, the last ``WINDOW`` of a category."""
+    """Writes a line about every new part inspected, the last ``WINDOW`` of a category.
+
+    Threads may share it.
+    """
 
     def __init__(self, category: Category) -> None:
         self._category = category
+        self._lock = threading.Lock()
         self._collection = schema.inspections_collection(category.name, category.backbone)
         store = category.store
         store.create_collection(self._collection, {}, {"number": "integer"})
@@ -46,7 +53,21 @@ class DriftWindow:
         self._next = max(numbers, default=-1) + 1
 
     def record(self, inspected: Inspected) -> None:
-        """Keep a line about an image just scored."""
+        """Keep a line about an image just scored, unless the library has it.
+
+        Images of the library are no sample of the parts that come now: looking at them again would
+        raise or hide an alarm.
+        """
+        category = self._category
+        of_library: Where = {
+            "image_id": category.image_id(inspected.sha256),
+            "until": schema.FOREVER,
+        }
+        with self._lock:
+            if not category.store.count(category.images, of_library):
+                self._write(inspected)
+
+    def _write(self, inspected: Inspected) -> None:
         payload = {
             "number": self._next,
             "revision": inspected.revision,

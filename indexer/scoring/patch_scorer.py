@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from indexer.catalog.collections import read_bank
 from indexer.catalog.entry import CategoryError, MemoryBank
 from indexer.knn.exact_index import ExactIndex, Nearest
 from indexer.knn.pca import PcaProjection
+from indexer.knn.threads import made_once
 from indexer.scoring.aggregation import AGGREGATIONS
 from indexer.scoring.anomaly_map import anomaly_map
 from indexer.scoring.base import NearestNormal, Scored
@@ -36,12 +36,13 @@ class PatchScorer:
 
     def __init__(self, category: Category, bank: MemoryBank | None = None) -> None:
         self._category = category
-        if bank is not None:
-            self.bank = bank
+        self._bank = bank
 
-    @functools.cached_property
+    @made_once
     def bank(self) -> MemoryBank:
         """The memory bank; CategoryError if the revision is gone from the store."""
+        if self._bank is not None:
+            return self._bank
         bank = read_bank(self._category)
         if not len(bank):
             entry = self._category.entry
@@ -51,17 +52,17 @@ class PatchScorer:
             )
         return bank
 
-    @functools.cached_property
+    @made_once
     def index(self) -> ExactIndex:
         """Exact nearest-neighbour index of the memory bank."""
         return ExactIndex(self.bank.vectors)
 
-    @functools.cached_property
+    @made_once
     def whitening(self) -> Whitening:
         """The category's whitening of defect embeddings."""
         return read_whitening(self._category)
 
-    @functools.cached_property
+    @made_once
     def axes(self) -> PcaProjection:
         """The projection by which the category's cached patches are pruned."""
         return read_axes(self._category)

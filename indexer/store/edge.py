@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from indexer.store.edge_files import (
 from indexer.store.validation import (
     Match,
     check_collection_name,
+    check_process,
     check_same_vectors,
     field_path,
     missing_collection,
@@ -55,6 +57,7 @@ class EdgeStore(CheckedStore):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+        self._process = os.getpid()
         self._guard = threading.RLock()
         self._shards: dict[str, edge.EdgeShard] = {}  # least recently used first
         self._closed = False
@@ -210,6 +213,7 @@ class EdgeStore(CheckedStore):
     @contextmanager
     def _engine(self, doing: str) -> Iterator[None]:
         """One thread at a time in the engine (it holds the GIL anyway), errors in one line."""
+        check_process(self._process, self.location)
         with self._guard:
             if self._closed:
                 raise StoreError(f"store {self.folder} is closed: open it again")

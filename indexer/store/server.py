@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from indexer.store.server_models import (
 )
 from indexer.store.validation import (
     check_collection_name,
+    check_process,
     check_same_vectors,
     field_path,
     plain_field,
@@ -63,6 +65,7 @@ class ServerStore(CheckedStore):
         collections: ServerCollections = PLAIN_COLLECTIONS,
     ) -> None:
         self.location = url
+        self._process = os.getpid()
         self._made = collections
         self._memory = url == MEMORY
         self.chunk_bytes = GRPC_CHUNK_BYTES if prefer_grpc else REST_CHUNK_BYTES
@@ -267,6 +270,7 @@ class ServerStore(CheckedStore):
     @contextmanager
     def _calls(self) -> Iterator[None]:
         """Turn everything the client raises into StoreError, here and nowhere else."""
+        check_process(self._process, self.location)
         try:
             if not self._memory:
                 yield

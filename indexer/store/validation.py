@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,19 @@ def missing_collection(name: str, location: str) -> StoreError:
     return StoreError(
         f"no collection {name!r} in store {location}: build the index first, or check the store"
     )
+
+
+def check_process(opened_by: int, location: str) -> None:
+    """StoreError in a process forked from the one, ``opened_by``, that opened the store.
+
+    Locks and connections do not survive the fork: without this, its first question would hang.
+    """
+    if os.getpid() != opened_by:
+        raise StoreError(
+            f"store {location} was opened before this process was forked, and cannot be used here: "
+            "use threads, or let each process open a Qdrant server of its own accord "
+            "(multiprocessing.get_context('spawn'))"
+        )
 
 
 def check_collection_name(name: str) -> str:

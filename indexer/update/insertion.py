@@ -11,13 +11,14 @@ tells) the 2 alpha is no longer proven.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.decode import HashedFile
+from backbones.pipeline import ImageFeatures, Skipped, embed_images
 from indexer.bank.feature_space import in_space
 from indexer.bank.layout import layout_of
 from indexer.catalog.cached_arrays import write_cached
@@ -65,21 +66,21 @@ def add_images(
     _check_network(category, backbone)
     undo_interrupted(category)
     files = _fresh_files(paths, category)
-    after = category.following("add", [label, defect_type, *sorted(files.fresh)])
+    hashes = [file.sha256 for file in files.fresh]
+    after = category.following("add", [label, defect_type, *sorted(hashes)])
     joining: _Joining = (
-        _Normal(category, files.fresh) if label == "normal" else _Defective(category, defect_type)
+        _Normal(category, hashes) if label == "normal" else _Defective(category, defect_type)
     )
     joined: list[str] = []
     skipped = list(files.skipped)
     network = in_space(backbone, category.entry.feature_space)
-    outcomes = embed_files(network, list(files.fresh.values()))
-    for done, (sha256, found) in enumerate(zip(files.fresh, outcomes, strict=True), 1):
+    for done, found in enumerate(embed_images(network, files.fresh), 1):
         on_progress("adding", done, len(files.fresh))
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
-        after = joining.take(after, sha256, found)
-        joined.append(category.image_id(sha256))
+        after = joining.take(after, found)
+        joined.append(category.image_id(found.sha256))
     if not joined:
         undo_interrupted(category)
         return Change(category, (), 0, 0, files.known, tuple(skipped))
@@ -90,9 +91,9 @@ def add_images(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """New files by the hash of their bytes, those that are known, and the unreadable."""
+    """New files, those that are known, and the unreadable."""
 
-    fresh: Mapping[str, Path]
+    fresh: Sequence[HashedFile]
     known: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
 
@@ -103,7 +104,7 @@ class _Joining(Protocol):
     patches: int
     """Patches that have joined the memory bank."""
 
-    def take(self, after: Category, sha256: str, found: ImageFeatures) -> Category:
+    def take(self, after: Category, found: ImageFeatures) -> Category:
         """Write an image; the category, counting it."""
 
     def finish(self, after: Category, action: str) -> Category:
@@ -111,9 +112,9 @@ class _Joining(Protocol):
 
 
 class _Normal:
-    def __init__(self, before: Category, fresh: Mapping[str, Path]) -> None:
+    def __init__(self, before: Category, hashes: Sequence[str]) -> None:
         self._before, self._layout = before, layout_of(before.entry)
-        self._roles = self._layout.roles_of_additions(before.entry, {key: key for key in fresh})
+        self._roles = self._layout.roles_of_additions(before.entry, {key: key for key in hashes})
         self._scorer = open_scorer(before)
         self._extension = (
             self._layout.extension(before.entry, read_bank(before))
@@ -124,8 +125,8 @@ class _Normal:
         self._without_patches = 0
         self.patches = 0
 
-    def take(self, after: Category, sha256: str, found: ImageFeatures) -> Category:
-        image = _library_image(after, sha256, found, self._roles[sha256])
+    def take(self, after: Category, found: ImageFeatures) -> Category:
+        image = _library_image(after, found, self._roles[found.sha256])
         after.store.upsert(after.images, [after.image_point(image, found.image)])
         if self._extension and image.split == "bank":
             new = self._extension.take(image.image_id, found.patches)
@@ -158,10 +159,10 @@ class _Defective:
     def __init__(self, before: Category, defect_type: str) -> None:
         self._scorer, self._defect_type = open_scorer(before), defect_type
 
-    def take(self, after: Category, sha256: str, found: ImageFeatures) -> Category:
+    def take(self, after: Category, found: ImageFeatures) -> Category:
         scored = self._scorer.score(found)
         image = _library_image(
-            after, sha256, found, "test", score=scored.score, defect_type=self._defect_type
+            after, found, "test", score=scored.score, defect_type=self._defect_type
         )
         defect = self._scorer.defect_embedding(found, scored)
         after.store.upsert(after.images, [after.image_point(image, found.image, defect)])
@@ -183,23 +184,22 @@ def _check_network(category: Category, backbone: Backbone) -> None:
 
 def _fresh_files(paths: Sequence[Path], category: Category) -> _Files:
     library = read_images(category)
-    fresh: dict[str, Path] = {}
+    fresh: dict[str, HashedFile] = {}
     known: list[Path] = []
     skipped: list[Skipped] = []
     for path in paths:
         outcome = hash_or_reason(path)
         if isinstance(outcome, Skipped):
             skipped.append(outcome)
-        elif outcome in fresh or category.image_id(outcome) in library:
+        elif outcome.sha256 in fresh or category.image_id(outcome.sha256) in library:
             known.append(path)
         else:
-            fresh[outcome] = path
-    return _Files(fresh, tuple(known), tuple(skipped))
+            fresh[outcome.sha256] = outcome
+    return _Files(tuple(fresh.values()), tuple(known), tuple(skipped))
 
 
 def _library_image(
     after: Category,
-    sha256: str,
     found: ImageFeatures,
     role: Role,
     *,
@@ -207,14 +207,14 @@ def _library_image(
     defect_type: str = "",
 ) -> LibraryImage:
     return LibraryImage(
-        image_id=after.image_id(sha256),
+        image_id=after.image_id(found.sha256),
         path=str(found.path.resolve()),
-        sha256=sha256,
+        sha256=found.sha256,
         label="normal" if score is None else "defective",
         defect_type=defect_type,
         split=role,
         width=found.width,
         height=found.height,
         score=score,
-        group=sha256,
+        group=found.sha256,
     )

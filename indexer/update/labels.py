@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from backbones.base import Backbone
+from backbones.decode import HashedFile, hash_file
 from backbones.errors import ImageError
-from backbones.pipeline import Skipped, embed_files
-from backbones.weights import sha256_of
+from backbones.pipeline import Skipped, embed_images
 from indexer.bank.feature_space import in_space
 from indexer.catalog.category import Category
 from indexer.catalog.collections import index_fields, known_images
@@ -106,17 +107,11 @@ def _measure(
 
     The anomalous patches join the revision ``after``, which is returned.
     """
-    for image in images:
-        path = Path(image.path)
-        if not path.is_file() or sha256_of(path) != image.sha256:
-            raise ImageError(
-                f"{path}: expected the file of image {image.image_id} to see what deviates in it, "
-                "it is gone or changed. Add the file again: vecspect add FILE --label defective"
-            )
+    files = [_unchanged_file(image) for image in images]
     scorer = open_scorer(before)
     network = in_space(backbone(), before.entry.feature_space)
     measured = {}
-    outcomes = embed_files(network, [Path(image.path) for image in images])
+    outcomes = embed_images(network, files)
     for image, found in zip(images, outcomes, strict=True):
         if isinstance(found, Skipped):
             raise ImageError(f"{found.path}: {found.reason}")
@@ -124,3 +119,14 @@ def _measure(
         measured[image.image_id] = scored.score, scorer.defect_embedding(found, scored)
         after = write_defect_patches(after, image.image_id, found.patches, scored.distances)
     return after, measured
+
+
+def _unchanged_file(image: LibraryImage) -> HashedFile:
+    with contextlib.suppress(ImageError):
+        file = hash_file(Path(image.path))
+        if file.sha256 == image.sha256:
+            return file
+    raise ImageError(
+        f"{image.path}: expected the file of image {image.image_id} to see what deviates in it, "
+        "it is gone or changed. Add the file again: vecspect add FILE --label defective"
+    )

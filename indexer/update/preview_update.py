@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.pipeline import ImageFeatures
-from backbones.weights import sha256_of
 from indexer.bank.layout import layout_of
 from indexer.calibration.base import Calibration
 from indexer.calibration.methods import from_payload, read_calibration, settings_of
@@ -54,7 +53,7 @@ def preview_additions(
     """
     layout = layout_of(category.entry)
     extension = layout.extension(category.entry, bank)
-    hashes = [sha256_of(image.path) for image in images]
+    hashes = [image.sha256 for image in images]
     by_content = layout.roles_of_additions(category.entry, {key: key for key in hashes})
     roles = [by_content[sha256] for sha256 in hashes]
     calibrating: dict[str, Float32] = {}

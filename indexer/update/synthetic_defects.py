@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
-from backbones.decode import load_image
 from backbones.errors import ImageError
-from backbones.geometry import to_input
+from backbones.pipeline import network_input
 from indexer.bank.feature_space import in_space
 from indexer.catalog.cached_arrays import read_cached, write_cached
 from indexer.catalog.category import Category
@@ -72,14 +71,12 @@ def _most_changed(
     plain: Float32, image: LibraryImage, network: Backbone, rng: np.random.Generator
 ) -> Float32:
     """(kinds, CELLS, D): the patches that each kind of defect changes most."""
-    spec = network.spec
     try:
-        loaded = load_image(Path(image.path), size_hint=spec.input_size)
+        pixels = network_input(Path(image.path), network.spec).pixels
     except ImageError as error:
         raise ImageError(
             f"{image.path}: {error}. Synthetic defects need the calibration images once."
         ) from error
-    pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
     flat = plain.reshape(-1, plain.shape[-1])
     rows = []
     for size, contrast in KINDS:

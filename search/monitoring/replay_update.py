@@ -102,7 +102,7 @@ def replay_additions(
 def _readable(
     inspector: Inspector, paths: Sequence[Path]
 ) -> tuple[list[ImageFeatures], list[Skipped]]:
-    found = list(inspector.features(paths))
+    found = list(inspector.embed(paths))
     return (
         [image for image in found if not isinstance(image, Skipped)],
         [image for image in found if isinstance(image, Skipped)],

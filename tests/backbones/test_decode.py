@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import struct
 import threading
@@ -8,12 +10,21 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from backbones.decode import IMAGE_SUFFIXES, MAX_PIXELS, LoadedImage, load_image
+from backbones.decode import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    HashedFile,
+    ImageInput,
+    LoadedImage,
+    hash_file,
+    load_image,
+)
 from backbones.errors import ImageError
 
 
@@ -337,3 +348,95 @@ def test_threads_read_the_same_and_leave_no_warning(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         assert list(pool.map(read, [paths] * 8)) == [alone] * 8
     assert caught == []
+
+
+def in_memory(kind: str) -> ImageInput:
+    """The same picture as bytes of a file, PIL image, and array."""
+    stream = io.BytesIO()
+    noise().save(stream, "PNG")
+    kinds: dict[str, ImageInput] = {
+        "bytes": stream.getvalue(),
+        "image": noise(),
+        "array": np.asarray(noise()),
+    }
+    return kinds[kind]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "image", "array"])
+def test_image_in_memory_is_the_one_in_the_file(kind: str, tmp_path: Path) -> None:
+    noise().save(tmp_path / "a.png")
+    file, loaded = load_image(tmp_path / "a.png"), load_image(in_memory(kind))
+    assert loaded.pixels.tobytes() == file.pixels.tobytes()
+    assert (loaded.width, loaded.height) == (file.width, file.height)
+    assert loaded.path == Path(f"<{kind}>")
+    assert (loaded.sha256 == file.sha256) == (kind == "bytes")
+
+
+def test_hash_of_a_file_is_that_of_its_bytes_also_when_it_was_known_before(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    noise().save(path)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert load_image(path).sha256 == load_image(str(path)).sha256 == expected
+    assert hash_file(path) == HashedFile(path, expected)
+    assert load_image(HashedFile(path, "known")).sha256 == "known"
+
+
+def test_hash_of_pixels_tells_shape_and_values() -> None:
+    pixels = np.arange(8 * 24, dtype=np.uint8).reshape(8, 24)
+    images = [pixels, pixels.reshape(24, 8), pixels + 1, pixels.copy()]
+    first, turned, other, same = (load_image(image).sha256 for image in images)
+    assert len({first, turned, other}) == 3
+    assert first == same
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (9, 12, 3)])
+def test_sixteen_bits_of_an_array_are_divided_by_257(shape: tuple[int, ...]) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, shape, np.uint16)
+    pixels = np.asarray(load_image(deep).pixels)
+    expected = np.rint(deep / 257).astype(np.uint8)
+    if deep.ndim == 2:
+        expected = expected[..., None].repeat(3, axis=2)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_array_may_lie_in_any_order_in_memory() -> None:
+    pixels = np.asarray(noise())
+    turned = load_image(pixels[::-1].transpose(1, 0, 2)).pixels
+    np.testing.assert_array_equal(np.asarray(turned), pixels[::-1].transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("image", "came"),
+    [
+        (np.zeros((9, 9), np.float32), r"float32 \(9, 9\)"),
+        (np.zeros((9, 9, 4), np.uint8), r"uint8 \(9, 9, 4\)"),
+        (np.zeros(9, np.uint8), r"uint8 \(9,\)"),
+        (np.zeros((9, 9), np.bool_), r"bool \(9, 9\)"),
+        (np.zeros((0, 9), np.uint8), "at least 8 x 8 pixels, got 9 x 0"),
+        (io.BytesIO(b"x"), "got BytesIO"),
+        (None, "got NoneType"),
+        (b"", "no reader recognises"),
+        (b"no image", "no reader recognises"),
+        (Image.new("RGB", (4, 9)), "at least 8 x 8"),
+    ],
+)
+def test_what_is_no_image_in_memory_is_said_in_one_line(image: Any, came: str) -> None:
+    with pytest.raises(ImageError, match=came) as caught:
+        load_image(image)
+    assert "\n" not in str(caught.value)
+
+
+def test_photo_in_memory_is_turned_upright_like_its_file(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise().save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert load_image(opened).pixels.size == load_image(tmp_path / "a.jpg").pixels.size
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (load_image, hash_file):
+        with pytest.raises(ImageError, match="pipe"):
+            read(tmp_path / "pipe.png")

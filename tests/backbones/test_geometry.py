@@ -20,7 +20,7 @@ from PIL.ExifTags import Base
 from backbones.base import BackboneSpec, Features, Precision
 from backbones.geometry import Box, Geometry, to_input
 from backbones.networks.build import Graph
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from backbones.registry import load_backbone
 from backbones.specs import SPECS, find_spec
 from tests.backbones.conftest import MakeNetwork
@@ -331,7 +331,7 @@ def test_photo_stored_lying_comes_out_in_upright_pixels(tmp_path: Path, orientat
     stored = upright.transpose(stored_by[orientation]) if orientation > 1 else upright
     stored.save(tmp_path / "photo.png", exif=exif)
 
-    (features,) = embed_files(FakeBackbone(), [tmp_path / "photo.png"])
+    (features,) = embed_images(FakeBackbone(), [tmp_path / "photo.png"])
     assert isinstance(features, ImageFeatures)
     assert (features.width, features.height) == (241, 121)
     row, col = np.unravel_index(int(features.patches[..., 0].argmax()), (8, 8))

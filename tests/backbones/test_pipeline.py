@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ from PIL import Image
 
 from backbones import pipeline
 from backbones.base import Features, Precision
-from backbones.decode import LoadedImage, image_quality, load_image
+from backbones.decode import HashedFile, LoadedImage, image_quality, load_image
 from backbones.errors import ImageError
 from backbones.geometry import Size, to_input
-from backbones.pipeline import ImageFeatures, Skipped, embed_files
+from backbones.pipeline import ImageFeatures, Skipped, embed_image, embed_images
 from backbones.registry import load_backbone
 from backbones.specs import find_spec
 
@@ -54,7 +54,7 @@ def write_images(folder: Path, count: int) -> list[Path]:
 def test_quality_is_that_of_the_networks_input(tmp_path: Path) -> None:
     for path, features in zip(
         write_images(tmp_path, 3),
-        embed_files(FakeBackbone(), write_images(tmp_path, 3)),
+        embed_images(FakeBackbone(), write_images(tmp_path, 3)),
         strict=True,
     ):
         assert isinstance(features, ImageFeatures)
@@ -70,7 +70,7 @@ def test_images_of_any_shape_come_in_the_height_and_width_of_the_spec(tmp_path: 
             assert inputs.shape[1:] == (16, 24, 3)
             return super().embed(inputs)
 
-    for features in embed_files(Wide(), write_images(tmp_path, 3)):
+    for features in embed_images(Wide(), write_images(tmp_path, 3)):
         assert isinstance(features, ImageFeatures)
         assert features.size == (30, features.width) == (features.height, features.width)
 
@@ -82,7 +82,7 @@ def test_features_come_in_the_order_of_the_files_with_the_skipped_among_them(
     bad = {0, 3, 4, 10}
     for number in bad:
         paths[number].write_bytes(b"" if number == 0 else b"no image")
-    outcomes = list(embed_files(FakeBackbone(), paths, batch=3))
+    outcomes = list(embed_images(FakeBackbone(), paths, batch=3))
     assert [outcome.path for outcome in outcomes] == paths
     for number, outcome in enumerate(outcomes):
         if number in bad:
@@ -100,19 +100,19 @@ def test_skipped_files_do_not_shrink_the_batches(tmp_path: Path) -> None:
     paths[1].unlink()
     paths[2].unlink()
     backbone = FakeBackbone()
-    assert len(list(embed_files(backbone, paths, batch=3))) == 8
+    assert len(list(embed_images(backbone, paths, batch=3))) == 8
     assert backbone.batches == [3, 3]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7])
 def test_every_file_comes_out_once_whatever_the_batch(tmp_path: Path, count: int) -> None:
     paths = write_images(tmp_path, count)
-    assert [outcome.path for outcome in embed_files(FakeBackbone(), paths, batch=3)] == paths
+    assert [outcome.path for outcome in embed_images(FakeBackbone(), paths, batch=3)] == paths
 
 
 def test_only_bad_files_are_all_skipped_without_a_batch(tmp_path: Path) -> None:
     backbone = FakeBackbone()
-    outcomes = list(embed_files(backbone, [tmp_path / "a.png", tmp_path / "b.png"]))
+    outcomes = list(embed_images(backbone, [tmp_path / "a.png", tmp_path / "b.png"]))
     assert [type(outcome) for outcome in outcomes] == [Skipped, Skipped]
     assert backbone.batches == []
 
@@ -141,7 +141,7 @@ def test_decoded_images_in_flight_are_at_most_two_batches(
 ) -> None:
     counter = Counter()
     monkeypatch.setattr(pipeline, "load_image", counter.load)
-    outcomes = list(embed_files(FakeBackbone(counter.used), write_images(tmp_path, 43), batch=4))
+    outcomes = list(embed_images(FakeBackbone(counter.used), write_images(tmp_path, 43), batch=4))
     assert len(outcomes) == counter.loaded == 43
     assert counter.now == 0
     assert counter.most <= 2 * 4
@@ -152,7 +152,7 @@ def test_files_behind_the_one_asked_for_are_not_all_read(
 ) -> None:
     counter = Counter()
     monkeypatch.setattr(pipeline, "load_image", counter.load)
-    outcomes = embed_files(FakeBackbone(), write_images(tmp_path, 40), batch=4)
+    outcomes = embed_images(FakeBackbone(), write_images(tmp_path, 40), batch=4)
     next(outcomes)
     del outcomes
     assert counter.loaded <= 2 * 4
@@ -166,13 +166,13 @@ def test_defect_of_the_program_is_not_taken_for_a_bad_image(
 
     monkeypatch.setattr(pipeline, "load_image", load)
     with pytest.raises(ZeroDivisionError):
-        list(embed_files(FakeBackbone(), write_images(tmp_path, 3)))
+        list(embed_images(FakeBackbone(), write_images(tmp_path, 3)))
 
 
 def test_reason_is_that_of_the_image_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         load_image(tmp_path / "a.png")
-    assert list(embed_files(FakeBackbone(), [tmp_path / "a.png"])) == [
+    assert list(embed_images(FakeBackbone(), [tmp_path / "a.png"])) == [
         Skipped(tmp_path / "a.png", str(caught.value))
     ]
 
@@ -184,7 +184,7 @@ def test_features_are_those_of_the_backbone_on_single_images(tmp_path: Path) -> 
     for number, path in enumerate(paths):
         noise = rng.integers(0, 256, (90 + 70 * number, 300, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
-    for path, outcome in zip(paths, embed_files(backbone, paths, batch=2), strict=True):
+    for path, outcome in zip(paths, embed_images(backbone, paths, batch=2), strict=True):
         assert isinstance(outcome, ImageFeatures)
         size = backbone.spec.input_size
         alone = backbone.embed(to_input(load_image(path, size_hint=size).pixels, size)[None])
@@ -197,13 +197,13 @@ ROOT = Path(pipeline.__file__).parent.parent
 STREAM = """
 import sys
 from pathlib import Path
-from backbones.pipeline import embed_files
+from backbones.pipeline import embed_images
 from tests.backbones.test_pipeline import FakeBackbone, resident_kib
 
 class FakeLargeBackbone(FakeBackbone):
     spec = FakeBackbone.large
 
-outcomes = embed_files(FakeLargeBackbone(), sorted(Path(sys.argv[1]).iterdir()))
+outcomes = embed_images(FakeLargeBackbone(), sorted(Path(sys.argv[1]).iterdir()))
 for done, outcome in enumerate(outcomes, 1):
     assert outcome.width == 2048, outcome
     if done in (100, 600):
@@ -239,3 +239,33 @@ def test_resident_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path)
     assert ended.returncode == 0, ended.stderr
     after_100, after_600 = map(int, ended.stdout.split())
     assert after_600 - after_100 < 24 * 1024
+
+
+def test_one_image_has_the_features_that_it_has_among_many(tmp_path: Path) -> None:
+    backbone = FakeBackbone()
+    for path, among in zip(
+        write_images(tmp_path, 3), embed_images(backbone, write_images(tmp_path, 3)), strict=True
+    ):
+        one = embed_image(backbone, path)
+        assert isinstance(among, ImageFeatures)
+        for field in fields(ImageFeatures):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(among, field.name))
+    with pytest.raises(ImageError, match=r"gone\.png: there is no such file"):
+        embed_image(backbone, tmp_path / "gone.png")
+
+
+def test_features_of_a_frame_do_not_change_with_the_cameras_buffer(tmp_path: Path) -> None:
+    frame = np.full((20, 30, 3), 90, np.uint8)
+    found = embed_image(FakeBackbone(), frame)
+    frame[:] = 7
+    assert isinstance(found.source, Image.Image)
+    assert found.source.getpixel((0, 0)) == (90, 90, 90)
+    assert load_image(found.source).sha256 == found.sha256
+
+
+def test_file_whose_hash_is_known_is_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = write_images(tmp_path, 1)
+    monkeypatch.setattr("backbones.decode.hashlib.file_digest", None)
+    assert embed_image(FakeBackbone(), HashedFile(path, "known")).sha256 == "known"

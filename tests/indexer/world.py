@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone, BackboneSpec, Features, Float32, Precision
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from backbones.specs import find_spec
 from indexer.calibration.methods import CalibrationSettings
 from indexer.catalog.cached_arrays import read_cached
@@ -283,7 +283,7 @@ def distances_from_scratch(store: VectorStore) -> dict[str, NDArray[np.float64]]
 
 def image_embedding(path: Path | str) -> Float32:
     """What `FakeImageLevel` gives of a file."""
-    (features,) = embed_files(FakeImageLevel(), [Path(path)])
+    (features,) = embed_images(FakeImageLevel(), [Path(path)])
     assert isinstance(features, ImageFeatures)
     return features.image
 

@@ -11,13 +11,13 @@ from PIL.ExifTags import Base
 
 from backbones.base import Backbone, Float32
 from backbones.geometry import Box
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 
 UPRIGHT, QUARTER_TURN = 1, 6
 
 
 def features_of(network: Backbone, path: Path) -> ImageFeatures:
-    features = next(embed_files(network, [path]))
+    features = next(embed_images(network, [path]))
     assert isinstance(features, ImageFeatures)
     return features
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from backbones.base import Features, Float32, Precision
 from backbones.geometry import Box
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from backbones.specs import find_spec
 from indexer.catalog.collections import read_bank, read_images
 from indexer.catalog.commits import find_category
@@ -90,7 +90,7 @@ def pdn(pdn_folder: Path) -> Iterator[Inspector]:
 
 
 def raw_patches(path: Path | str) -> Float32:
-    (features,) = embed_files(FakePdn(), [Path(path)])
+    (features,) = embed_images(FakePdn(), [Path(path)])
     assert isinstance(features, ImageFeatures)
     return features.patches
 
@@ -129,7 +129,7 @@ def test_image_level_boxes_are_the_whole_of_either_image(
     assert prediction.evidence.box == Box(0, 0, 128, 128)
     assert (prediction.evidence.query_cell, prediction.evidence.cell) == ((0, 0), (0, 0))
     assert prediction.distances.tolist() == [[np.float32(prediction.score)]]
-    assert image_level.explain(prediction).mode == "RGB"
+    assert prediction.explain().mode == "RGB"
 
 
 def test_calibration_images_never_count_as_neighbours(image_level: Inspector) -> None:

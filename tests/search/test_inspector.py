@@ -46,7 +46,7 @@ def test_evidence_of_any_patch_is_its_nearest_patch_of_the_bank(
     inspector: Inspector, dataset: Path
 ) -> None:
     prediction = inspector.inspect(queries_of(dataset)[0])
-    (features,) = inspector.features([prediction.path])
+    (features,) = inspector.embed([prediction.path])
     assert isinstance(features, ImageFeatures)
     bank = inspector.bank
     for row, col in ((0, 0), (3, 7), prediction.evidence.query_cell):
@@ -65,7 +65,7 @@ def test_evidence_of_an_earlier_revision_is_refused(
     inspector = Inspector(learnt, "grid", network=network)
     prediction = inspector.inspect(queries_of(dataset)[0])
     change_levels(inspector.category, Levels(0.4))
-    with pytest.raises(CategoryError, match="scored at revision 1 of 'grid', now is 2"):
+    with pytest.raises(CategoryError, match="scored at revision 1 of 'grid', the current one is 2"):
         inspector.evidence(prediction, 0, 0)
 
 

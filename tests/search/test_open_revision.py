@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from backbones.base import Backbone
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.collections import read_defect_patches, read_images
 from indexer.catalog.commits import find_category
@@ -31,11 +32,13 @@ class ReadingStore:
         return self._store.scroll(name, *args, **options)
 
 
-def test_each_piece_is_read_when_first_asked_for_and_never_again(learnt: VectorStore) -> None:
+def test_each_piece_is_read_when_first_asked_for_and_never_again(
+    learnt: VectorStore, network: Backbone
+) -> None:
     reading = ReadingStore(learnt)
     grid = find_category(cast(VectorStore, reading), "grid")
     reading.reads.clear()
-    revision = OpenRevision(grid)
+    revision = OpenRevision(grid, network)
     assert revision.calibration == read_calibration(grid.entry)
     assert reading.reads == [], "the entry says it all"
     for _ in range(2):
@@ -57,7 +60,7 @@ def test_each_piece_is_read_when_first_asked_for_and_never_again(learnt: VectorS
 def test_revision_without_patches_has_neither_patch_scorer_nor_proposer(dataset: Path) -> None:
     with open_store(":memory:") as store:
         report = learn(store, dataset, FakeImageLevel())
-        revision = OpenRevision(report.category)
+        revision = OpenRevision(report.category, FakeImageLevel())
         assert isinstance(revision.scorer, ImageScorer)
         assert revision.proposer is None
         with pytest.raises(CategoryError, match="takes patches"):

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
 
+from backbones.decode import ImageInput, LoadedImage, load_image
 from backbones.geometry import Box
 from indexer.scoring.anomaly_map import anomaly_map
 from search.inspector import Inspector
@@ -73,3 +78,53 @@ def test_what_is_recorded_of_a_prediction_is_what_it_says(
     for name in ("revision", "score", "p_value", "verdict"):
         assert getattr(recorded, name) == getattr(prediction, name)
     np.testing.assert_array_equal(recorded.quality, prediction.quality)
+
+
+def test_frame_is_scored_like_the_file_that_holds_it_and_shows_its_picture(
+    inspector: Inspector, dataset: Path
+) -> None:
+    path = queries_of(dataset)[-1]
+    with Image.open(path) as opened:
+        frames: dict[str, ImageInput] = {"<image>": opened.copy(), "<array>": np.asarray(opened)}
+    frames["<bytes>"] = path.read_bytes()
+    expected = inspector.inspect(path)
+    for name, frame in frames.items():
+        prediction = inspector.inspect(frame)
+        assert prediction.to_dict() | {"path": str(path)} == expected.to_dict()
+        assert prediction.to_dict()["path"] == name
+        shown = Image.open(io.BytesIO(prediction._repr_png_()))
+        assert shown.format == "PNG"
+        assert shown.size == prediction.explain().size
+
+
+def test_repr_fits_a_line_and_says_verdict_score_and_file(
+    inspector: Inspector, dataset: Path
+) -> None:
+    prediction = inspector.inspect(queries_of(dataset)[-1])
+    told = repr(prediction)
+    assert len(told) < 120
+    for said in (prediction.verdict, f"{prediction.score:.4g}", prediction.path.name, "grid"):
+        assert said in told
+
+
+def test_image_is_decoded_hashed_and_embedded_once_however_much_is_asked(
+    inspector: Inspector, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = inspector.inspect(queries_of(dataset)[-1])  # everything else is at hand
+    decoded: list[ImageInput] = []
+
+    def load(image: ImageInput, **options: Any) -> LoadedImage:
+        decoded.append(image)
+        return load_image(image, **options)
+
+    monkeypatch.setattr("backbones.pipeline.load_image", load)
+    features = inspector.features(prediction.path)
+    again = inspector.inspect(features)
+    assert again.to_dict() == prediction.to_dict()
+    of_features, of_file = (
+        [found.image_id for found in inspector.similar(image, by="defect")]
+        for image in (features, prediction.path)
+    )
+    assert of_features == of_file
+    inspector.evidence(again, 0, 0)
+    assert decoded == [prediction.path] * 2, "once for the features, once for the plain path"

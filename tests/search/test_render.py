@@ -98,7 +98,7 @@ def test_explanation_is_a_picture_also_when_the_normal_image_was_moved_away(
 ) -> None:
     prediction = inspector.inspect(queries_of(dataset)[0])
     moved = replace(prediction, evidence=replace(prediction.evidence, path="/nowhere/at/all.png"))
-    with_it, without = inspector.explain(prediction), inspector.explain(moved)
+    with_it, without = prediction.explain(), moved.explain()
     assert with_it.mode == without.mode == "RGB"
     assert with_it.size == without.size
     assert with_it.tobytes() != without.tobytes()
@@ -110,11 +110,11 @@ def test_explanation_of_an_image_that_changed_or_went_since_is_refused(
     path = Path(shutil.copy(queries_of(dataset)[0], tmp_path / "query.png"))
     prediction = inspector.inspect(path)
     Image.new("RGB", (64, 64)).save(path)
-    with pytest.raises(ImageError, match=rf"^{path}: changed since it was scored$"):
-        inspector.explain(prediction)
+    with pytest.raises(ImageError, match=rf"^{path}: changed since it was scored"):
+        prediction.explain()
     path.unlink()
     with pytest.raises(VecspectError, match=r"query\.png|no such file"):
-        inspector.explain(prediction)
+        prediction.explain()
 
 
 def test_colours_depend_on_the_share_of_the_threshold_alone() -> None:

@@ -217,5 +217,5 @@ def write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: 
         name = f"{prediction.path.stem}-{number}"
     used.add(name)
     file = folder / f"{name}.png"
-    inspector.explain(prediction).save(file)
+    prediction.explain().save(file)
     return file

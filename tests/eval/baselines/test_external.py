@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from backbones.errors import VecspectError
 from backbones.networks.patchcore import Trunk
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from backbones.specs import find_spec
 from backbones.torch_runtime import TorchBackbone
 from eval.baselines import external as client
@@ -41,7 +41,7 @@ def test_score_is_the_largest_distance_to_the_nearest_vector_of_the_bank(tmp_pat
     save_file(Trunk(spec).model.state_dict(), weights)
     noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "image.png")
-    (image,) = embed_files(TorchBackbone(spec, weights, "cpu"), [tmp_path / "image.png"])
+    (image,) = embed_images(TorchBackbone(spec, weights, "cpu"), [tmp_path / "image.png"])
     assert isinstance(image, ImageFeatures)
     patches = image.patches.reshape(-1, spec.dim)
     bank = patches[::7] + 0.01

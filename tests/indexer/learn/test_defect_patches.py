@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.category import Category
 from indexer.catalog.collections import read_defect_patches, read_images
@@ -25,7 +25,7 @@ def cells_of(category: Category, image_id: str) -> list[list[int]]:
 
 
 def features_of(network: Backbone, path: str | Path) -> ImageFeatures:
-    (features,) = embed_files(network, [Path(path)])
+    (features,) = embed_images(network, [Path(path)])
     assert isinstance(features, ImageFeatures)
     return features
 

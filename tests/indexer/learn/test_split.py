@@ -96,7 +96,7 @@ def test_unreadable_and_repeated_files_are_named_and_the_first_of_each_content_i
     assert [item.record for item in split.items] == records[:4]
     assert split.duplicates == (copy,)
     assert [(skipped.path, skipped.reason) for skipped in split.skipped] == [
-        (gone, "cannot be read: No such file or directory")
+        (gone, "there is no such file")
     ]
     assert done == [(number, 6) for number in range(1, 7)]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 
 from indexer.calibration.base import Levels
 from indexer.catalog.category import Category
+from indexer.catalog.collections import read_images
 from indexer.catalog.commits import find_category
 from indexer.catalog.schema import inspections_collection
 from indexer.records.drift_window import DriftWindow, Inspected, line_number, read_window
 from indexer.store.base import VectorStore
 from indexer.update.levels import change_levels
+from indexer.update.removal import remove_images
 
 LINES = inspections_collection("grid", "compact")
 
@@ -24,7 +27,7 @@ def grid(learnt: VectorStore, monkeypatch: pytest.MonkeyPatch) -> Category:
 
 
 def inspected(score: float) -> Inspected:
-    return Inspected(1, score, 0.25, "ok", np.array([100, 3.5], np.float32))
+    return Inspected("00" * 32, 1, score, 0.25, "ok", np.array([100, 3.5], np.float32))
 
 
 def scores(category: Category) -> list[float]:
@@ -78,3 +81,27 @@ def test_images_of_another_revision_are_not_of_this_window(grid: Category) -> No
     assert scores(after) == []
     DriftWindow(after).record(replace(inspected(2.0), revision=2))
     assert (scores(after), scores(grid)) == ([2.0], [1.0])
+
+
+def test_image_of_the_library_is_no_new_part_until_it_leaves(grid: Category) -> None:
+    image = next(i for i in read_images(grid).values() if i.split == "bank")
+    of_library = replace(inspected(1.0), sha256=image.sha256)
+    window = DriftWindow(grid)
+    window.record(of_library)
+    window.record(inspected(2.0))
+    assert scores(grid) == [2.0]
+    after = remove_images([image.image_id], category=grid).category
+    window.record(replace(of_library, revision=after.entry.revision))
+    assert scores(after) == [1.0]
+
+
+def test_threads_that_share_a_window_lose_no_line(
+    learnt: VectorStore,
+) -> None:
+    category = find_category(learnt, "grid")
+    window = DriftWindow(category)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(window.record, [inspected(float(score)) for score in range(100)]))
+    lines = read_window(category)
+    assert [line_number(line) for line in lines] == list(range(100))
+    assert sorted(scores(category)) == list(range(100))

@@ -53,9 +53,8 @@ def category(bank: Float32) -> Iterator[Category]:
 
 
 def features_of(embedding: Float32) -> ImageFeatures:
-    return ImageFeatures(
-        Path("image.png"), 32, 32, embedding[None, None], embedding, np.zeros(2, np.float32)
-    )
+    path, quality = Path("image.png"), np.zeros(2, np.float32)
+    return ImageFeatures(path, 32, 32, "", embedding[None, None], embedding, quality, path)
 
 
 def test_score_is_the_mean_cosine_distance_to_the_nearest_images_of_the_bank(

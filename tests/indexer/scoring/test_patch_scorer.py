@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from indexer.catalog.cached_arrays import read_cached
 from indexer.catalog.category import Category
 from indexer.catalog.collections import read_bank, read_images
@@ -29,7 +30,7 @@ def grid(learnt: VectorStore) -> Category:
 @pytest.fixture
 def features(network: Backbone, dataset: Path) -> ImageFeatures:
     """Of a defective image."""
-    found = next(embed_files(network, [read_dataset(dataset)[-1].path]))
+    found = next(embed_images(network, [read_dataset(dataset)[-1].path]))
     assert isinstance(found, ImageFeatures)
     return found
 
@@ -105,7 +106,7 @@ def test_defect_embedding_is_whitened_and_none_where_nothing_deviates(
     whitening = read_whitening(grid)
     np.testing.assert_array_equal(scorer.whitening.damping, whitening.damping)
     normal = scorer.bank.vectors[:4].reshape(2, 2, -1)
-    repeated = ImageFeatures(features.path, 128, 128, normal, features.image, features.quality)
+    repeated = replace(features, patches=normal)
     assert scorer.defect_embedding(repeated, scorer.score(repeated)) is None
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backbones.base import Backbone
+from backbones.decode import HashedFile
 from backbones.errors import ImageError
 from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
@@ -103,7 +105,8 @@ def test_image_whose_file_is_gone_cannot_become_defective(
     learnt: VectorStore, network: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missed = images_of(current(learnt), label="normal", split="test")[0]
-    monkeypatch.setattr("indexer.update.labels.sha256_of", lambda path: "of other bytes")
+    other = HashedFile(Path(missed.path), "of other bytes")
+    monkeypatch.setattr("indexer.update.labels.hash_file", lambda path: other)
     with pytest.raises(ImageError, match="gone or changed"):
         label(learnt, [missed.image_id], lambda: network, defect_type="stain")
     assert current(learnt).entry.revision == 1

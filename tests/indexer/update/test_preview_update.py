@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backbones.base import Backbone
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.collections import read_bank, read_images
 from indexer.store.base import VectorStore
@@ -19,7 +19,7 @@ from tests.indexer.world import CountingStore, add, current
 
 
 def features_of(network: Backbone, paths: Sequence[Path]) -> list[ImageFeatures]:
-    found = list(embed_files(network, paths))
+    found = list(embed_images(network, paths))
     assert all(isinstance(features, ImageFeatures) for features in found)
     return [features for features in found if isinstance(features, ImageFeatures)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backbones.base import Backbone
+from backbones.base import Backbone, BackboneSpec
 from backbones.errors import ImageError
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.cached_arrays import read_cached
@@ -104,10 +104,10 @@ def test_later_changes_measure_the_defects_again(
 def test_missing_image_file_is_named_and_nothing_changes(
     learnt: VectorStore, network: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(path: Path, **options: object) -> None:
+    def gone(path: Path, spec: BackboneSpec) -> None:
         raise ImageError("no such file")
 
-    monkeypatch.setattr("indexer.update.synthetic_defects.load_image", gone)
+    monkeypatch.setattr("indexer.update.synthetic_defects.network_input", gone)
     before = contents(learnt)
     with pytest.raises(ImageError, match=r"\.png: no such file\. Synthetic defects need"):
         add_synthetic_defects(category=current(learnt), backbone=network)

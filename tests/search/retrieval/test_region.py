@@ -11,7 +11,7 @@ from PIL import Image
 from backbones.base import Backbone
 from backbones.errors import ImageError
 from backbones.geometry import Box
-from backbones.pipeline import ImageFeatures, embed_files
+from backbones.pipeline import ImageFeatures, embed_images
 from indexer.catalog.collections import read_bank, read_defect_patches, read_images
 from indexer.catalog.commits import find_category
 from indexer.catalog.counts import DEFECT_PATCHES
@@ -68,7 +68,7 @@ def test_hits_are_those_of_plain_subtraction(
     Image.open(other).resize((200, 90)).save(tmp_path / "wide.png")
     grid = add(learnt, network, tmp_path / "wide.png").category
     images = read_images(grid)
-    (features,) = embed_files(network, [query])
+    (features,) = embed_images(network, [query])
     assert isinstance(features, ImageFeatures)
     # cells of 4 pixels: columns 2 to 9, rows 5 to 10
     region = features.patches[5:11, 2:10].reshape(-1, grid.spec.dim).astype(np.float64)

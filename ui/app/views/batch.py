@@ -169,5 +169,5 @@ def _report(session: Session, batch: Batch, results: list[dict[str, Any]]) -> st
         # of a file that is gone since it was scored, the row stays
         with contextlib.suppress(ImageError), session.lock:
             prediction = session.inspect(batch.key, Path(path))
-            pictures[path] = session.inspector(batch.key).explain(prediction)
+            pictures[path] = prediction.explain()
     return batch_report(batch.name, batch.key.category, results, pictures)
