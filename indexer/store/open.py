@@ -8,7 +8,7 @@ from indexer.store.base import PLAIN_COLLECTIONS, ServerCollections, StoreError,
 
 
 def open_store(
-    location: str,
+    location: Path | str,
     *,
     api_key: str | None = None,
     prefer_grpc: bool = True,
@@ -19,6 +19,7 @@ def open_store(
     `http(s)://host[:port]` is a Qdrant server, `:memory:` a throw-away store for tests, anything
     else a folder, created when missing. All but `location` concerns servers only.
     """
+    location = str(location)
     if location == ":memory:" or location.startswith(("http://", "https://")):
         from indexer.store.server import ServerStore
 
