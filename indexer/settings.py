@@ -1,49 +1,41 @@
-"""Settings, read once at the edge: qdrant.yaml < environment < command line."""
+"""Settings, read once at the edge: file < environment < command line."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from backbones.base import Device, Precision
 from backbones.errors import VecspectError
 from indexer.store.base import Quantization
 
 CONFIG_FILE = Path("qdrant.yaml")
+CONFIG_VARIABLE = "VECSPECT_CONFIG"
+"""Environment variable that names another file."""
 _PREFIX = "VECSPECT_"
-_OTHER_VARIABLES = {"VECSPECT_CACHE"}
+_ALSO = {"store": "QDRANT_URL", "api_key": "QDRANT_API_KEY"}
+_NO_SETTINGS = {CONFIG_VARIABLE, "VECSPECT_CACHE"}
+_OF_QDRANT = {"cluster", "gpu", "log_level", "service", "storage", "telemetry_disabled", "tls"}
 
 
 class SettingsError(VecspectError):
     """A setting is unknown or has a value that cannot be used."""
 
 
-class Settings(BaseSettings):
-    """Where the store is and how categories are learnt; every field is a key of qdrant.yaml."""
+class Settings(BaseModel):
+    """Where the store is and how categories are learnt; every field is a key of the file."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        yaml_file=CONFIG_FILE,
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    store: str = Field(
-        "qdrant_data", validation_alias=AliasChoices("store", "QDRANT_URL", "VECSPECT_STORE")
-    )
-    api_key: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("api_key", "QDRANT_API_KEY", "VECSPECT_API_KEY")
-    )
+    store: str = "qdrant_data"
+    api_key: SecretStr | None = None
     prefer_grpc: bool = True
     shards: int = Field(1, ge=1)
     replication: int = Field(1, ge=1)
@@ -62,20 +54,16 @@ class Settings(BaseSettings):
     alpha_reject: float | None = None
     alpha_review: float | None = None
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags first, then the environment, then the file."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
-
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value of a setting as it was given, and by what: a file, a variable or ``flag``."""
+
+    value: Any
+    origin: str
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -92,28 +80,103 @@ def read_settings(kind: type[SettingsT], **flags: Any) -> SettingsT:
     Raises:
         SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
     """
-    known = {f"{_PREFIX}{name.upper()}" for name in kind.model_fields} | _OTHER_VARIABLES
+    given = given_settings(kind, **flags)
+    try:
+        return kind(**{name: one.value for name, one in given.items()})
+    except ValidationError as error:
+        raise SettingsError(_explained(kind, given, error)) from error
+
+
+def given_settings(kind: type[Settings], **flags: Any) -> dict[str, Given]:
+    """What is given of the settings, by name; all others have their defaults.
+
+    Raises:
+        SettingsError: an unknown key in the file or environment.
+    """
+    of_flags = {k: Given(value, "flag") for k, value in flags.items() if value is not None}
+    return {**_from_file(kind), **_from_environment(kind), **of_flags}
+
+
+def _from_file(kind: type[Settings]) -> dict[str, Given]:
+    named = os.environ.get(CONFIG_VARIABLE)
+    file = Path(named) if named else CONFIG_FILE
+    if not file.exists():
+        if named:
+            raise SettingsError(f"no settings file at {file}. Name one there is, or none.")
+        return {}
+    content = _read_yaml(file)
+    _check_keys(kind, file, content)
+    return {name: Given(value, str(file.resolve())) for name, value in content.items()}
+
+
+def _read_yaml(file: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{file} cannot be read: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(
+            f"{file} cannot be read: expected lines of `setting: value`, "
+            f"got a {type(content).__name__}"
+        )
+    return {str(name): value for name, value in content.items()}
+
+
+def _check_keys(kind: type[Settings], file: Path, content: Mapping[str, Any]) -> None:
+    unknown = [name for name in content if name not in kind.model_fields]
+    if not unknown:
+        return
+    way_out = "vecspect --config FILE COMMAND (an empty FILE for the defaults)"
+    foreign = {"services": "a Docker Compose file"} | dict.fromkeys(
+        _OF_QDRANT, "the configuration of a Qdrant server"
+    )
+    if known := [foreign[name] for name in unknown if name in foreign]:
+        raise SettingsError(
+            f"{file} is {known[0]}, expected the settings of vecspect. "
+            f"Name another file: {way_out}."
+        )
+    raise SettingsError(
+        f"unknown setting '{unknown[0]}' in {file}. Known: {', '.join(kind.model_fields)}. "
+        f"Is it a file of something else? {way_out}."
+    )
+
+
+def _from_environment(kind: type[Settings]) -> dict[str, Given]:
+    """Values of the variables that are set and not empty; those with our prefix win."""
+    variables = {f"{_PREFIX}{name.upper()}": name for name in kind.model_fields}
+    known = set(variables) | _NO_SETTINGS
     unknown = sorted(k for k in os.environ if k.startswith(_PREFIX) and k not in known)
     if unknown:
         raise SettingsError(
             f"unknown environment variable {unknown[0]}. Known: {', '.join(sorted(known))}."
         )
+    given = {}
+    for variable, name in variables.items():
+        for one in (variable, _ALSO.get(name, variable)):
+            if text := os.environ.get(one):
+                given[name] = Given(_parsed(kind, name, text), one)
+                break
+    return given
+
+
+def _parsed(kind: type[Settings], name: str, text: str) -> Any:
+    """A list from JSON; anything else, and what is no JSON, as it stands."""
+    if get_origin(kind.model_fields[name].annotation) is not list:
+        return text
     try:
-        return kind(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        raise SettingsError(_explained(kind, error)) from error
-    except Exception as error:  # yaml has its own errors for a malformed file
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{CONFIG_FILE} cannot be read: {reason}") from error
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
-def _explained(kind: type[Settings], error: ValidationError) -> str:
+def _explained(kind: type[Settings], given: Mapping[str, Given], error: ValidationError) -> str:
     """The first mistake in one line; the value of a secret is not repeated."""
     first = error.errors()[0]
     name = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting '{name}' in {CONFIG_FILE}. Known: {', '.join(kind.model_fields)}."
-    field = kind.model_fields.get(str(first["loc"][0]))
-    secret = field is not None and SecretStr in get_args(field.annotation)
+    field = str(first["loc"][0])
+    secret = SecretStr in get_args(kind.model_fields[field].annotation)
     came = "what was given" if secret else repr(first["input"])
-    return f"setting '{name}' cannot be {came}: {first['msg']}."
+    return f"setting '{name}' cannot be {came}: {first['msg']} (from {given[field].origin})."

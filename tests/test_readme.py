@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -15,7 +16,7 @@ from PIL import Image
 from backbones.geometry import in_words
 from backbones.specs import SPECS
 from indexer.synthetic.dataset import write_dataset
-from ui.cli.entry import app
+from ui.cli.root import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,12 +38,14 @@ def vecspect_commands() -> Iterator[str]:
 
 @pytest.mark.parametrize("line", list(vecspect_commands()))
 def test_every_command_shown_parses(line: str) -> None:
-    command = typer.main.get_command(app)
-    name, *arguments = shlex.split(line)[1:]
-    with typer.Context(command) as context:
-        found = command.get_command(context, name)  # type: ignore[attr-defined]
-        assert found is not None, f"no command {name}"
-        found.make_context(name, arguments, parent=context)
+    names, arguments = [], shlex.split(line)[1:]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "get_command"):
+        names.append(arguments.pop(0))
+        with typer.Context(command) as context:
+            command = command.get_command(context, names[-1])
+        assert command is not None, f"no command {' '.join(names)}"
+    command.make_context(names[-1], arguments)
 
 
 def test_the_job_is_shown_in_five_lines() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from backbones.geometry import Size
-from indexer.settings import Settings, read_settings
+from indexer.settings import Settings, given_settings, read_settings
 
 MOST_UPLOADED = 50 << 20
 """Bytes of one file that comes through the browser."""
@@ -30,6 +30,15 @@ def load_settings(**flags: Any) -> AppSettings:
         SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
     """
     return read_settings(AppSettings, **flags)
+
+
+def origins(**flags: Any) -> dict[str, str]:
+    """Where each setting comes from: ``default``, ``flag``, a file or an environment variable."""
+    given = given_settings(AppSettings, **flags)
+    return {
+        name: given[name].origin if name in given else "default"
+        for name in AppSettings.model_fields
+    }
 
 
 def square(side: int | None) -> Size | None:

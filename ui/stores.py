@@ -18,6 +18,11 @@ from ui.settings import AppSettings, load_settings
 
 def open_configured(settings: AppSettings) -> VectorStore:
     """The store in use, made if it is not there."""
+    if settings.store == ":memory:":
+        raise VecspectError(
+            "a store in memory is lost when the command ends: expected a folder or the URL of a "
+            "Qdrant server as --store"
+        )
     key = settings.api_key.get_secret_value() if settings.api_key else None
     collections = ServerCollections(
         settings.shards, settings.replication, settings.write_consistency, settings.quantization

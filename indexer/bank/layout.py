@@ -121,7 +121,7 @@ class LeaveOneOut:
         if spec.level == "image" or spec.normalised:
             raise VecspectError(
                 f"cross-conformal needs patch embeddings that no other image changes; "
-                f"'{spec.name}' has none. Use --method conformal."
+                f"'{spec.name}' has none. Use --calibration conformal."
             )
 
     def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:

@@ -23,12 +23,12 @@ class SyntheticF1(Conformal):
         if synthetic is None:
             raise CalibrationError(
                 "synthetic-f1 takes a category that is learnt: learn by conformal, then "
-                "vecspect calibrate --method synthetic-f1"
+                "vecspect calibrate --calibration synthetic-f1"
             )
         if not synthetic:
             raise CalibrationError(
                 "synthetic-f1 needs the scores of synthetic defects, there are none. "
-                "Learn by another method first, then: vecspect calibrate --method synthetic-f1"
+                "Learn by another method first, then: vecspect calibrate --calibration synthetic-f1"
             )
 
     def threshold(self, scores: Sequence[float], alpha: float, synthetic: Sequence[float]) -> float:

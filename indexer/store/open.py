@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from indexer.store.base import PLAIN_COLLECTIONS, ServerCollections, StoreError, VectorStore
+
+_HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+")
 
 
 def open_store(
@@ -18,8 +21,13 @@ def open_store(
 
     `http(s)://host[:port]` is a Qdrant server, `:memory:` a throw-away store for tests, anything
     else a folder, created when missing. All but `location` concerns servers only.
+
+    Raises:
+        StoreError: `location` is neither; `host:port` is a mistyped URL, unless a folder is there.
     """
     location = str(location)
+    scheme, separator, rest = location.partition("://")
+    location = f"{scheme.lower()}{separator}{rest}" if separator else location
     if location == ":memory:" or location.startswith(("http://", "https://")):
         from indexer.store.server import ServerStore
 
@@ -29,6 +37,11 @@ def open_store(
     if not location or "://" in location:
         raise StoreError(
             f"expected a folder, http://…, https://… or ':memory:' as store, got {location!r}"
+        )
+    if _HOST_AND_PORT.fullmatch(location) and not Path(location).is_dir():
+        raise StoreError(
+            f"expected a folder or a URL as store, got {location!r}: a Qdrant server is "
+            f"http://{location}, a folder of that name ./{location}"
         )
     from indexer.store.edge import EdgeStore
 

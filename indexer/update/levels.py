@@ -53,5 +53,5 @@ def check_method(entry: CatalogEntry, method: str) -> None:
         raise CalibrationError(
             f"{method} takes a category learnt for it: the normal images of '{entry.category}' "
             f"are divided by {entry.layout}. Learn it again: vecspect index DATASET "
-            f"--category {entry.category} --method {method}"
+            f"--category {entry.category} --calibration {method}"
         )

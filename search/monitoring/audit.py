@@ -73,7 +73,7 @@ def audit(category: Category) -> list[Suspect]:
         raise CategoryError(
             f"'{category.name}' was learnt with images held out, and only those could be ranked. "
             "Audit while learning: vecspect index DATASET --category "
-            f"{category.name} --audit, or learn with --method cross-conformal."
+            f"{category.name} --audit, or learn with --calibration cross-conformal."
         )
     images = read_images(category)
     return [

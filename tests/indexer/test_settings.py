@@ -140,7 +140,7 @@ def test_wrong_value_in_the_environment_is_named_with_its_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VECSPECT_SEED", "seven")
-    with pytest.raises(SettingsError, match=r"seed.* cannot be 'seven'"):
+    with pytest.raises(SettingsError, match=r"seed.* cannot be 'seven'.*from VECSPECT_SEED"):
         load_settings()
 
 
@@ -162,3 +162,36 @@ def test_api_key_of_the_wrong_kind_is_not_printed_either(folder: Path) -> None:
 def test_settings_do_not_change_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().seed = 1
+
+
+def test_variables_of_other_programs_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE", "elsewhere")
+    monkeypatch.setenv("API_KEY", "of another")
+    settings = load_settings()
+    assert (settings.store, settings.api_key) == ("qdrant_data", None)
+
+
+def test_variable_of_vecspect_is_stronger_than_that_of_qdrant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QDRANT_URL", "http://one:6333")
+    monkeypatch.setenv("VECSPECT_STORE", "http://two:6333")
+    assert load_settings().store == "http://two:6333"
+
+
+def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_URL", "")
+    monkeypatch.setenv("VECSPECT_SEED", "")
+    assert load_settings() == load_settings(store="qdrant_data", seed=0)
+
+
+def test_settings_file_is_the_one_that_the_environment_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "seed: 3\n")
+    (folder / "mine.yaml").write_text("seed: 4\n")
+    monkeypatch.setenv("VECSPECT_CONFIG", "mine.yaml")
+    assert load_settings().seed == 4
+    monkeypatch.setenv("VECSPECT_CONFIG", "gone.yaml")
+    with pytest.raises(SettingsError, match=r"no settings file at gone\.yaml"):
+        load_settings()

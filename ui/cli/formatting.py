@@ -148,17 +148,17 @@ SUSPECTS = {
 """Columns of the strangest normal images."""
 
 
-def describe_health(health: DriftReport) -> str:
+def describe_drift(drift: DriftReport) -> str:
     """One line on the whole, and a table of what is watched."""
-    verdict = "ALARM" if health.alarm else "quiet" if health.images else "nothing scored yet"
+    verdict = "ALARM" if drift.alarm else "quiet" if drift.images else "nothing scored yet"
     line = (
-        f"{health.category} ({health.backbone}), revision {health.revision}, "
-        f"{health.age_days:.1f} days old: {verdict}. {health.images} images, "
-        f"{health.rejected:.1%} rejected; {health.calibration_images} calibration images of the "
-        f"{health.images_for_one_percent} that a level of 1 % takes.\n"
+        f"{drift.category} ({drift.backbone}), revision {drift.revision}, "
+        f"{drift.age_days:.1f} days old: {verdict}. {drift.images} images, "
+        f"{drift.rejected:.1%} rejected; {drift.calibration_images} calibration images of the "
+        f"{drift.images_for_one_percent} that a level of 1 % takes.\n"
         f"A false alarm has a probability of at most {RATE:.0%} in {WINDOW} images.\n"
     )
-    return line + columns_table(_WATCHED, health.signals)
+    return line + columns_table(_WATCHED, drift.signals)
 
 
 def describe_prediction(prediction: Prediction) -> str:
@@ -195,18 +195,22 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
 
 @contextlib.contextmanager
 def csv_writer(file: Path | None) -> Iterator[Any]:
-    """A function that writes one prediction's fields as a row; does nothing without a file."""
+    """A function that writes one prediction's fields as a row; does nothing without a file.
+
+    The file appears when it is whole. What Ctrl-C cuts short stays beside it, as ``….partial``.
+    """
     if file is None:
         yield lambda fields: None
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
+        with partial.open("w", buffering=1, newline="", encoding="utf-8") as stream:
             yield prediction_writer(stream)
         partial.replace(file)
-    finally:
+    except Exception:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:

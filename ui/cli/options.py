@@ -66,8 +66,12 @@ Padding = Annotated[
     bool | None,
     typer.Option("--no-padding", help="EfficientAD without zero padding: loses 16 px of border."),
 ]
-Method = Annotated[
-    str | None, typer.Option(help="conformal, cross-conformal, sigma or synthetic-f1.")
+CalibrationMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        help="How thresholds are calibrated: conformal, cross-conformal, sigma or synthetic-f1.",
+    ),
 ]
 ImageIds = Annotated[list[str], typer.Argument(metavar="IMAGE_ID")]
 ImageId = Annotated[str, typer.Argument(metavar="IMAGE_ID")]
@@ -169,18 +173,23 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def settings_of(
+def settings_of(**flags: Any) -> AppSettings:
+    """Settings of this process, with the flags that were given."""
+    from ui.settings import load_settings
+
+    return load_settings(**settings_by_flag(**flags))
+
+
+def settings_by_flag(
     *,
     reject: float | None = None,
     review: float | None = None,
     no_padding: bool | None = None,
     **flags: Any,
-) -> AppSettings:
-    """Settings of this process, with the flags that were given."""
-    from ui.settings import load_settings
-
+) -> dict[str, Any]:
+    """Values of the settings that flags stand for; a flag that was not given is None."""
     padding = False if no_padding else None
-    return load_settings(alpha_reject=reject, alpha_review=review, padding=padding, **flags)
+    return {"alpha_reject": reject, "alpha_review": review, "padding": padding, **flags}
 
 
 def one_of(name: str, known: tuple[Name, ...], option: str, expected: str = "") -> Name:
@@ -191,13 +200,13 @@ def one_of(name: str, known: tuple[Name, ...], option: str, expected: str = "") 
     return known[known.index(name)]
 
 
-def method_of(name: str | None) -> str | None:
+def calibration_of(name: str | None) -> str | None:
     """The name of a calibration method; a usage error lists those there are."""
     from indexer.calibration.methods import CALIBRATIONS
 
     if name is None:
         return None
-    return one_of(name, tuple(CALIBRATIONS), "--method", f"one of {', '.join(CALIBRATIONS)}")
+    return one_of(name, tuple(CALIBRATIONS), "--calibration", f"one of {', '.join(CALIBRATIONS)}")
 
 
 def pairs_of(

@@ -119,7 +119,9 @@ def test_every_image_of_a_leave_one_out_category_is_in_the_bank() -> None:
 def test_leave_one_out_refuses_embeddings_that_other_images_change() -> None:
     for spec in (find_spec("vgg16"), find_spec("efficientad-small")):
         HoldOut().check(spec)
-        with pytest.raises(VecspectError, match=rf"'{spec.name}' has none\. Use --method conform"):
+        with pytest.raises(
+            VecspectError, match=rf"'{spec.name}' has none\. Use --calibration conform"
+        ):
             LeaveOneOut().check(spec)
     LeaveOneOut().check(find_spec("compact"))
 

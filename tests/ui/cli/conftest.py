@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -30,10 +31,12 @@ def run_command(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # it would outlive the command
+    monkeypatch.setattr(entry, "ends_on_interrupt", contextlib.nullcontext)
 
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["vecspect", *map(str, arguments)])
         capsys.readouterr()
+        monkeypatch.setenv("VECSPECT_CONFIG", "")  # `--config` sets it, for this command alone
         with pytest.raises(SystemExit) as end:
             entry.main()
         out, err = capsys.readouterr()

@@ -8,15 +8,19 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import typer.main
 from PIL import Image
 
 from indexer.data.dataset import read_dataset
+from ui.cli import table
+from ui.cli.root import app
+from ui.cli.table import ListedGroup, Table
 
 ROOT = Path(__file__).parents[3]
 MAIN = "from ui.cli.entry import main; main()"
@@ -36,6 +40,28 @@ class Ended(NamedTuple):
 
 Vecspect = Callable[..., Ended]
 OwnVecspect = Callable[..., tuple[int, str, str]]
+
+
+def _names(panels: Table, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for panel in panels.values():
+        for name, listed in panel.items():
+            if isinstance(listed, ListedGroup):
+                yield from _names(listed.panels, (*before, name))
+            else:
+                yield (*before, name)
+
+
+COMMANDS = tuple(_names(table.COMMANDS))
+"""Every command there is, a command of a group by two names."""
+
+
+def found_command(*names: str) -> Any:
+    """The command of these names, as Typer makes it."""
+    command: Any = typer.main.get_command(app)
+    for name in names:
+        with typer.Context(command) as context:
+            command = command.get_command(context, name)
+    return command
 
 
 def strict_json(text: str) -> Any:

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from indexer.catalog.commits import commit, find_category
 from indexer.store.open import open_store
 from tests.ui.cli.running import (
+    COMMANDS,
     MAIN,
     Shop,
     Vecspect,
     environment,
+    found_command,
     only_line,
     process,
     queries_below,
 )
-from ui.cli import entry as cli
 
 TORCH_BLOCKED = """
 import json, sys
@@ -126,31 +126,15 @@ def test_unknown_setting_in_the_file_is_explained_in_one_line(vecspect: Vecspect
     assert "unknown setting 'stroe' in qdrant.yaml" in only_line(vecspect("status"))
 
 
-def test_interrupted_command_says_how_to_go_on(
-    vecspect: Vecspect, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_help_of_every_command_names_all_its_options(
+    vecspect: Vecspect, names: tuple[str, ...]
 ) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "app", interrupt)
-    ended = vecspect("status")
-    assert (ended.code, len(ended.err)) == (130, 1)
-    assert "run the same command again" in ended.err[0]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        command.callback.__name__.replace("_", "-")
-        for command in cli.app.registered_commands
-        if command.callback
-    ],
-)
-def test_help_of_every_command_names_all_its_options(vecspect: Vecspect, name: str) -> None:
-    command = typer.main.get_command(cli.app).commands[name]  # type: ignore[attr-defined]
-    ended = vecspect(name, "--help")
+    command = found_command(*names)
+    ended = vecspect(*names, "--help")
     assert ended.code == 0
     text = " ".join(" ".join(ended.out).split())
+    assert command.help
     assert command.help.splitlines()[0] in text
     for parameter in command.params:
         named = parameter.opts if parameter.opts[0].startswith("-") else [parameter.metavar]
@@ -161,8 +145,11 @@ def test_help_lists_every_command(vecspect: Vecspect) -> None:
     ended = vecspect("--help")
     assert ended.code == 0
     text = "\n".join(ended.out)
-    for command in ("index", "score", "similar", "benchmark", "status", "backbones", "demo"):
+    for (command,) in (names for names in COMMANDS if len(names) == 1):
         assert re.search(rf"^ +{command} ", text, re.MULTILINE), command
+    heads = [line.rstrip(":") for line in ended.out if re.fullmatch(r"[A-Z].*:", line)]
+    assert heads == ["Options", "Learn and score", "Look up", "Keep current", "Measure"]
+    assert max(map(len, ended.out)) <= 80
 
 
 def test_bundled_network_needs_no_torch(dataset: Path, tmp_path: Path) -> None:

@@ -120,11 +120,11 @@ def test_change_of_images_tells_remark_uncovered_patches_and_levels(category: Ca
     assert len(list(formatting.describe_change(Change(category, ()), ALONE, "A remark."))) == 1
 
 
-def test_health_without_images_says_that_nothing_was_scored() -> None:
-    health = DriftReport("grid", "compact", 1, 0, 0.0, 3, 99, 0.5, ())
-    line = formatting.describe_health(health).splitlines()[0]
+def test_drift_without_images_says_that_nothing_was_scored() -> None:
+    drift = DriftReport("grid", "compact", 1, 0, 0.0, 3, 99, 0.5, ())
+    line = formatting.describe_drift(drift).splitlines()[0]
     assert "0.5 days old: nothing scored yet. 0 images" in line
-    assert ": quiet. 4 images" in formatting.describe_health(replace(health, images=4))
+    assert ": quiet. 4 images" in formatting.describe_drift(replace(drift, images=4))
 
 
 def test_prediction_is_one_line_with_box_and_path(prediction: Prediction) -> None:

@@ -68,10 +68,10 @@ def test_name_that_is_not_known_is_refused_with_those_that_are() -> None:
     assert options.one_of("b", ("a", "b"), "--x") == "b"
     with pytest.raises(typer.BadParameter, match="expected a, b or c, got 'd'"):
         options.one_of("d", ("a", "b", "c"), "--x")
-    assert options.method_of(None) is None
-    assert options.method_of("sigma") == "sigma"
+    assert options.calibration_of(None) is None
+    assert options.calibration_of("sigma") == "sigma"
     with pytest.raises(typer.BadParameter, match=r"expected one of conformal, .*, got 'guess'"):
-        options.method_of("guess")
+        options.calibration_of("guess")
 
 
 def test_pairs_are_split_at_the_first_equals_sign() -> None:

@@ -43,7 +43,6 @@ def ui(
 
     settings = options.settings_of(store=store, image_roots=images)
     os.environ["VECSPECT_STORE"] = settings.store
-    os.environ.pop("QDRANT_URL", None)
     os.environ["VECSPECT_IMAGE_ROOTS"] = json.dumps([str(p) for p in settings.image_roots])
     if host not in ("localhost", "127.0.0.1", "::1") and not (
         settings.ui_password or settings.ui_user_header

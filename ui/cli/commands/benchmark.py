@@ -23,10 +23,12 @@ def benchmark(
     backbone: options.BackboneNames = None,
     weights: options.NamedWeights = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("benchmark_out"),
-    brute_force: Annotated[
-        bool,
-        typer.Option("--brute-force", help="Also score against all normal patches, as a baseline."),
-    ] = False,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also score by this baseline: brute-force, against every normal patch; repeatable."
+        ),
+    ] = None,
     retrieval: Annotated[
         bool, typer.Option("--retrieval", help="Measure similarity search instead of detection.")
     ] = False,
@@ -46,28 +48,14 @@ def benchmark(
     if retrieval:
         _retrieval(datasets, names, files, out, _learnt_by(settings))
     else:
-        baselines = ["brute-force"] if brute_force else []
-        _detection(datasets, names, files, out, _learnt_by(settings), baselines)
+        _detection(datasets, names, files, out, _learnt_by(settings), _baselines(methods))
 
 
-def precision(
-    datasets: options.Labelled,
-    backbone: options.ListedBackbone,
-    weights: options.WeightFile,
-    images: Annotated[int, typer.Option(min=1, help="Test images to time and compare.")] = 40,
-    out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
-) -> None:
-    """Compare f32, bf16 and int8: time, error of the features beside torch fp32, image AUROC."""
-    from eval.speed.precision import compare_precisions, precision_table
+def _baselines(names: list[str] | None) -> list[str]:
+    from eval.baselines.table import BASELINES
 
-    with progress_bars() as on_progress:
-        rows = compare_precisions(
-            datasets, backbone, weights, images=images, on_progress=on_progress
-        )
-    text = precision_table(rows, datasets)
-    say(text)
-    if out:
-        out.write_text(f"# {backbone}\n\n{text}\n", encoding="utf-8")
+    expected = f"one of {', '.join(BASELINES)}"
+    return [options.one_of(name, tuple(BASELINES), "--methods", expected) for name in names or []]
 
 
 def _learnt_by(settings: AppSettings) -> BenchmarkSettings:

@@ -31,7 +31,7 @@ def index(
     backbone: options.BackboneName = None,
     weights: options.Weights = None,
     learning: options.LearningOptions,
-    method: options.Method = None,
+    calibration: options.CalibrationMethod = None,
     audit: Annotated[
         bool, typer.Option("--audit", help="Also rank the normal images by leave-one-out score.")
     ] = False,
@@ -53,7 +53,7 @@ def index(
     settings = options.settings_of(
         store=store, backbone=backbone, weights=weights, **asdict(learning), **asdict(network)
     )
-    chosen = options.method_of(method) or "conformal"
+    chosen = options.calibration_of(calibration) or "conformal"
     learnt_by = "conformal" if chosen == "synthetic-f1" else chosen
     records = read_dataset(dataset)
     loaded = _load_network(settings, records)
@@ -120,7 +120,7 @@ def _suspects(learnt: Category, records: Sequence[ImageRecord], network: Backbon
 @options.grouped
 def calibrate(
     category: options.Category,
-    method: options.Method = None,
+    calibration: options.CalibrationMethod = None,
     reject: options.Reject = None,
     review: options.Review = None,
     recall: Annotated[
@@ -130,7 +130,7 @@ def calibrate(
     *,
     scoring: options.ScoringOptions,
 ) -> None:
-    """Set the levels, or the method, of a category; no image is needed.
+    """Set the levels, or the calibration method, of a category; no image is needed.
 
     Only synthetic defects, for synthetic-f1 and --recall, need the calibration images, and once.
     """
@@ -139,7 +139,7 @@ def calibrate(
     from search.monitoring.audit import level_image
     from ui.cli.formatting import describe_levels, describe_revision
 
-    chosen = options.method_of(method)
+    chosen = options.calibration_of(calibration)
     settings = options.settings_of(reject=reject, review=review)
     with scoring.open(category) as before:
         network = partial(scoring.network, before)

@@ -18,7 +18,10 @@ def score(
     category: options.Category,
     as_json: options.AsJson = False,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the results to this file.")
+        Path | None,
+        typer.Option(
+            "--csv", help="Write the results to this file; until all are there, to FILE.partial."
+        ),
     ] = None,
     maps: Annotated[
         Path | None, typer.Option(help="Write an explaining picture per image to this folder.")

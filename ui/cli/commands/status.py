@@ -92,14 +92,14 @@ def audit(
 
 
 @options.grouped
-def health(
+def drift(
     category: options.Category, as_json: options.AsJson = False, *, stored: options.StoredOptions
 ) -> None:
     """Tell whether scores, light and focus are still those of the calibration images."""
     from search.monitoring.drift import check_drift
-    from ui.cli.formatting import describe_health
+    from ui.cli.formatting import describe_drift
 
     with stored.open(category) as opened:
         found = check_drift(opened)
-    drift = {**asdict(found), "alarm": found.alarm}
-    say(json.dumps(drift) if as_json else describe_health(found))
+    fields = {**asdict(found), "alarm": found.alarm}
+    say(json.dumps(fields) if as_json else describe_drift(found))

@@ -11,14 +11,14 @@ from ui.cli import options
 from ui.cli.console import progress_bars, say
 
 
-def calibration_study(
+def calibration(
     datasets: options.Labelled,
     backbone: options.BackboneNames = None,
     weights: options.NamedWeights = None,
     out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("study_out"),
     splits: Annotated[int, typer.Option(min=2, help="Random splits of the normal images.")] = 200,
 ) -> None:
-    """Realised against requested false-reject rate of every calibration method."""
+    """Compare realised with nominal false-reject rates, by calibration method and random split."""
     from backbones.registry import load_backbone
     from eval.benchmark.run import named_stages
     from eval.studies.calibration import run_splits, study_table, write_study
@@ -45,13 +45,13 @@ def calibration_study(
     say(study_table(measured))
 
 
-def living_study(
+def updates(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A labelled data set.")],
     backbone: Annotated[str, typer.Option(help="A name from `vecspect backbones`.")] = "compact",
     weights: Annotated[Path | None, typer.Option(help="Weight file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
-    """Cross-conformal, audit, additions and the health alarm, measured on one data set."""
+    """Measure incremental updates, audit and drift alarm on one data set."""
     from backbones.registry import load_backbone
     from eval.studies.updates import Finding, study_updates
     from indexer.data.dataset import read_dataset
@@ -70,3 +70,23 @@ def living_study(
     with progress_bars() as on_progress:
         study_updates(records, network, on_finding=keep, on_progress=on_progress)
     say("\n".join(lines))
+
+
+def precision(
+    datasets: options.Labelled,
+    backbone: options.ListedBackbone,
+    weights: options.WeightFile,
+    images: Annotated[int, typer.Option(min=1, help="Test images to time and compare.")] = 40,
+    out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+) -> None:
+    """Compare f32, bf16 and int8: time, error of the features beside torch fp32, image AUROC."""
+    from eval.speed.precision import compare_precisions, precision_table
+
+    with progress_bars() as on_progress:
+        rows = compare_precisions(
+            datasets, backbone, weights, images=images, on_progress=on_progress
+        )
+    text = precision_table(rows, datasets)
+    say(text)
+    if out:
+        out.write_text(f"# {backbone}\n\n{text}\n", encoding="utf-8")

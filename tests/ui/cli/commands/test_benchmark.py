@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from indexer.synthetic.dataset import write_dataset
 from tests.ui.cli.running import (
     Vecspect,
@@ -33,11 +31,9 @@ def test_benchmark_writes_its_four_files_and_leaves_the_store_alone(
     assert category["category"] == "grid"
 
 
-def test_precisions_are_told_and_written(
-    run_command: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
+def test_benchmark_compares_with_the_methods_that_are_asked_for(
+    vecspect: Vecspect, dataset: Path
 ) -> None:
-    monkeypatch.setattr("eval.speed.precision.compare_precisions", lambda *_, **__: [])
-    monkeypatch.setattr("eval.speed.precision.precision_table", lambda rows, sets: "| f32 |")
-    common = ("precision", dataset, "--backbone", "net", "--weights", "w")
-    assert run_command(*common, "--out", "p.md").out == ["| f32 |"]
-    assert Path("p.md").read_text(encoding="utf-8") == "# net\n\n| f32 |\n"
+    ended = vecspect("benchmark", dataset, "--methods", "guess")
+    assert ended.code == 2
+    assert "expected one of brute-force, got 'guess'" in " ".join(ended.err)

@@ -65,7 +65,7 @@ def test_images_skipped_while_learning_are_named_and_the_rest_is_learnt(
 def test_synthetic_defects_set_a_threshold_and_estimate_recall_without_images_afterwards(
     own_vecspect: OwnVecspect, tmp_path: Path
 ) -> None:
-    code, out, _ = own_vecspect("calibrate", "-c", "grid", "--method", "synthetic-f1")
+    code, out, _ = own_vecspect("calibrate", "-c", "grid", "--calibration", "synthetic-f1")
     assert (code, "no bound on the false-reject rate" in out) == (0, True)
     with open_store(str(tmp_path / "own")) as store:
         category = find_category(store, "grid")

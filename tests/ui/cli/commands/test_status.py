@@ -43,15 +43,17 @@ def test_status_tells_method_number_smallest_level_and_bound(
     told = status_of(own_vecspect)
     assert (told["method"], told["n"], told["smallest_alpha"]) == ("conformal", 3, 0.25)
     assert told["bound"] == "at most alpha, exactly"
-    assert own_vecspect("calibrate", "-c", "grid", "--method", "sigma", "--reject", 0.01)[0] == 0
+    assert (
+        own_vecspect("calibrate", "-c", "grid", "--calibration", "sigma", "--reject", 0.01)[0] == 0
+    )
     told = status_of(own_vecspect)
     assert (told["method"], told["alpha_reject"]) == ("sigma", pytest.approx(0.01))
     assert told["bound"] == "no bound on the false-reject rate"
-    code, _, err = own_vecspect("calibrate", "-c", "grid", "--method", "cross-conformal")
-    assert (code, "vecspect index DATASET --category grid --method" in err) == (1, True)
-    assert own_vecspect("calibrate", "-c", "grid", "--method", "guess")[0] == 2
+    code, _, err = own_vecspect("calibrate", "-c", "grid", "--calibration", "cross-conformal")
+    assert (code, "vecspect index DATASET --category grid --calibration" in err) == (1, True)
+    assert own_vecspect("calibrate", "-c", "grid", "--calibration", "guess")[0] == 2
     code, _, err = own_vecspect(
-        "calibrate", "-c", "grid", "--method", "conformal", "--reject", 0.01
+        "calibrate", "-c", "grid", "--calibration", "conformal", "--reject", 0.01
     )
     assert (code, "needs at least 99" in err) == (1, True)
 
@@ -74,7 +76,7 @@ def test_audit_ranks_and_needs_a_leave_one_out_category(
     code, _, err = own_vecspect("audit", "-c", "grid")
     assert (code, "--audit" in err) == (1, True)
     common = ("index", dataset, "-c", "grid", "--coreset", 0.02)
-    code, out, _ = own_vecspect(*common, "--method", "cross-conformal", "--audit")
+    code, out, _ = own_vecspect(*common, "--calibration", "cross-conformal", "--audit")
     assert (code, "at most 2 alpha in the worst case" in out) == (0, True)
     code, out, _ = own_vecspect("audit", "-c", "grid", "--json", "--top", 4)
     suspects = [json.loads(line) for line in out.splitlines()]
@@ -83,9 +85,9 @@ def test_audit_ranks_and_needs_a_leave_one_out_category(
 
 
 def test_scoring_feeds_health(own_vecspect: OwnVecspect, dataset: Path) -> None:
-    assert "nothing scored yet" in own_vecspect("health", "-c", "grid")[1]
+    assert "nothing scored yet" in own_vecspect("drift", "-c", "grid")[1]
     images = [r.path for r in read_dataset(dataset) if r.split == "test"][:3]
     own_vecspect("score", *images, "-c", "grid")
-    told = json.loads(own_vecspect("health", "-c", "grid", "--json")[1])
+    told = json.loads(own_vecspect("drift", "-c", "grid", "--json")[1])
     assert (told["images"], told["alarm"]) == (3, False)
-    assert "quiet" in own_vecspect("health", "-c", "grid")[1]
+    assert "quiet" in own_vecspect("drift", "-c", "grid")[1]

@@ -11,7 +11,7 @@ import pytest
 from tests.ui.cli.running import Vecspect
 
 
-def test_living_study_writes_every_finding_as_it_comes(
+def test_updates_study_writes_every_finding_as_it_comes(
     run_command: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -24,7 +24,7 @@ def test_living_study_writes_every_finding_as_it_comes(
             seen.append(Path("out/study.md").read_text(encoding="utf-8"))
 
     monkeypatch.setattr("eval.studies.updates.study_updates", study)
-    ended = run_command("living-study", dataset, "--out", "out/study.md")
+    ended = run_command("study", "updates", dataset, "--out", "out/study.md")
     assert (ended.code, ended.err) == (0, [])
     assert ended.out == [
         f"| {dataset.name}, compact | |", "|---|---|", "| AUROC | 0.9 |",
@@ -49,6 +49,16 @@ def test_calibration_study_measures_every_data_set_with_every_backbone(
         f"{study}.write_study", lambda measured, caught, out: written.append(len(measured))
     )
     monkeypatch.setattr(f"{study}.study_table", str)
-    ended = run_command("calibration-study", dataset, dataset, "--splits", 7)
+    ended = run_command("study", "calibration", dataset, dataset, "--splits", 7)
     assert ended.out == [str([(dataset.name, "compact", 7)] * 2)]
     assert written == [1, 2]
+
+
+def test_precisions_are_told_and_written(
+    run_command: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.speed.precision.compare_precisions", lambda *_, **__: [])
+    monkeypatch.setattr("eval.speed.precision.precision_table", lambda rows, sets: "| f32 |")
+    common = ("study", "precision", dataset, "--backbone", "net", "--weights", "w")
+    assert run_command(*common, "--out", "p.md").out == ["| f32 |"]
+    assert Path("p.md").read_text(encoding="utf-8") == "# net\n\n| f32 |\n"
