@@ -35,6 +35,7 @@ STUDIES: Table = {
         ),
         "updates": Listed("studies:updates", "Measure incremental updates, audit and drift alarm."),
         "precision": Listed("studies:precision", "Compare f32, bf16 and int8."),
+        "threads": Listed("studies:threads", "Score from eight threads that share an inspector."),
     }
 }
 

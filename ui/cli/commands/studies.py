@@ -90,3 +90,21 @@ def precision(
     say(text)
     if out:
         out.write_text(f"# {backbone}\n\n{text}\n", encoding="utf-8")
+
+
+@options.grouped
+def threads(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or globs.")],
+    category: options.Category,
+    calls: Annotated[int, typer.Option(min=1, help="Answers to count.")] = 10_000,
+    *,
+    scoring: options.ScoringOptions,
+) -> None:
+    """Count wrong answers of eight threads that share an inspector; time one, two and four."""
+    from eval.studies.threads import study_threads
+    from indexer.data.image_records import expand_paths
+
+    files = expand_paths(paths)
+    with scoring.open_inspector(category) as inspector, progress_bars() as on_progress:
+        for measured, figure in study_threads(inspector, files, calls, on_progress):
+            say(f"{measured}: {figure}")

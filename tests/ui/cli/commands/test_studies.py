@@ -62,3 +62,14 @@ def test_precisions_are_told_and_written(
     common = ("study", "precision", dataset, "--backbone", "net", "--weights", "w")
     assert run_command(*common, "--out", "p.md").out == ["| f32 |"]
     assert Path("p.md").read_text(encoding="utf-8") == "# net\n\n| f32 |\n"
+
+
+def test_threads_are_counted_and_timed_on_a_learnt_category(
+    vecspect: Vecspect, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.studies.threads.ROUND", 2)
+    monkeypatch.setattr("eval.studies.threads.ROUNDS", 1)
+    ended = vecspect("study", "threads", dataset / "test/good", "-c", "grid", "--calls", 9)
+    assert ended.code == 0
+    assert ended.out[0] == "9 calls from 8 threads: 0 other answers, 0 errors"
+    assert len(ended.out) == 4
