@@ -6,7 +6,7 @@ nothing of categories, stores or thresholds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -35,6 +35,10 @@ class BackboneSpec:
         gmacs: billions of multiply-adds an image takes; 0 where nobody counted them.
         weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (only ``--weights``).
         licence: of the weights at that source.
+        trained_on: the images that taught the weights, and the network that did, if one did.
+        source: where to get the weights, beside the hub.
+        published: names under which the weights are published as files. Eight hex digits in such a
+            name begin the file's SHA-256, as torchvision's do.
         hub_tag: timm's pretrained tag.
         layers: timm feature indices whose maps are concatenated (of a CNN, 2 is stride 8; of a
             transformer, the number of the block).
@@ -52,7 +56,10 @@ class BackboneSpec:
     dim: int
     parameters: float
     weights: Literal["bundled", "hub", "file"]
-    licence: str
+    licence: str = field(compare=False)
+    trained_on: str = field(default="", compare=False)
+    source: str = field(default="", compare=False)
+    published: tuple[str, ...] = field(default=(), compare=False)
     gmacs: float = 0.0
     family: FamilyName = "patchcore"
     hub_tag: str = ""
@@ -108,6 +115,16 @@ class BackboneSpec:
     def patches(self) -> str:
         """What it yields of patches, in words: ``32x32x384``, or ``none``."""
         return "none" if self.level == "image" else "{}x{}x{}".format(*self.grid, self.dim)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the weights up to the last layer used, in f32."""
+        return 4 * self.parameters
+
+    @property
+    def hub_repository(self) -> str:
+        """Where timm's weights lie on the model hub."""
+        return f"timm/{self.architecture}.{self.hub_tag}"
 
     @property
     def normalised(self) -> bool:

@@ -21,12 +21,14 @@ class Family:
         module: in `backbones.networks`; its ``build(spec, state)`` makes the network.
         level: whether it gives patch embeddings, or one embedding an image that scores by itself.
         normalised: a category normalises the channels over its normal images.
+        about: what it makes of an image, in a phrase.
         border: input pixels on each side that no cell covers where maps are not padded.
         transformer: int8 quantises it as a transformer.
         unquantised: OpenVINO layers that stay in floating point in int8.
     """
 
     module: str
+    about: str
     level: Level = "patch"
     normalised: bool = False
     border: int = 0
@@ -35,13 +37,19 @@ class Family:
 
 
 FAMILIES: dict[FamilyName, Family] = {
-    # middle maps of any CNN, averaged over neighbourhoods; they hold negative values, and
-    # OpenVINO pads them in int8 with a code that does not mean zero
-    "patchcore": Family("patchcore", unquantised=("AvgPool",)),
-    # EfficientAD's teacher, a patch description network
-    "pdn": Family("efficientad", normalised=True, border=16),
-    # patch tokens of any vision transformer
-    "vit": Family("vit", transformer=True),
-    # one embedding an image of VGG16, no patches
-    "vgg": Family("vgg16", level="image"),
+    # its maps hold negative values, and OpenVINO pads them in int8 with a code that does not mean
+    # zero
+    "patchcore": Family(
+        "patchcore",
+        "PatchCore: middle maps of a CNN, averaged over neighbourhoods",
+        unquantised=("AvgPool",),
+    ),
+    "pdn": Family(
+        "efficientad",
+        "EfficientAD's teacher, a patch description network",
+        normalised=True,
+        border=16,
+    ),
+    "vit": Family("vit", "patch tokens of a vision transformer", transformer=True),
+    "vgg": Family("vgg16", "one embedding an image, no patches", level="image"),
 }

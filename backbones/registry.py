@@ -34,12 +34,20 @@ class BackboneState:
 
     spec: BackboneSpec
     state: str
-    """``bundled``, ``cached``, ``needs the hub``, ``needs --weights`` or ``needs torch``."""
+    """``bundled``, ``cached``, ``exported``, or what it needs."""
 
 
 def list_backbones() -> list[BackboneState]:
     """Every known backbone, in the order of the registry."""
     return [BackboneState(spec, _state(spec)) for spec in SPECS]
+
+
+def describe_backbone(name: str) -> BackboneState:
+    """What ``name`` is, as `load_backbone` takes it, without loading it."""
+    if folder := exported_folder(name):
+        return BackboneState(read_card(folder / CARD).spec, "exported")
+    spec = find_spec(name)
+    return BackboneState(spec, _state(spec))
 
 
 def load_backbone(

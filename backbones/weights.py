@@ -55,7 +55,7 @@ def hub_file(spec: BackboneSpec, *, download: bool) -> Path | None:
         if download:
             raise BackboneError(f"backbone '{spec.name}' {TORCH_MISSING}") from None
         return None
-    repository = f"timm/{spec.architecture}.{spec.hub_tag}"
+    repository = spec.hub_repository
     cached = try_to_load_from_cache(repository, "model.safetensors")
     if isinstance(cached, str):
         return Path(cached)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from rich.console import JustifyMethod
 
     from backbones.pipeline import Skipped
     from indexer.progress import Progress
 
 Columns = Mapping[str, str | Callable[[Any], str]]
 """Heads of a table, each with a format such as "{.score:.4g}" or a function of what a row shows."""
+
+_ENDLESS = 1_000_000
+"""Characters of a line in a pipe or a file: none is too long."""
+_MOST_COLUMNS = 8
+"""Columns of a table that may be folded on a narrow terminal."""
+_NARROW = 8
+"""Characters that a folded column has at least."""
 
 
 def say(line: str = "") -> None:
@@ -77,12 +86,63 @@ def columns_table(columns: Columns, rows: Iterable[object]) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned plain text; columns that hold numbers only are set to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-    sides = [
-        ">" if rows and all(not row[i] or row[i][0] in "-0123456789" for row in rows) else "<"
-        for i in range(len(heads))
-    ]
-    line = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
-    rule = ["-" * width for width in widths]
-    return "\n".join(line.format(*row).rstrip() for row in (heads, rule, *rows))
+    """Aligned columns, those that hold numbers only set to the right.
+
+    On a terminal as wide as that: long texts are folded, and a row of many columns becomes lines
+    of its own. Elsewhere a row is a line, of plain characters, with nothing cut off.
+    """
+    columns = list(zip(heads, *rows, strict=True))
+    if not sys.stdout.isatty():
+        rule = ["-" * _width(column) for column in columns]
+        return _drawn(columns, [rule, *rows], None)
+    terminal = shutil.get_terminal_size().columns
+    if len(heads) > _MOST_COLUMNS and sum(_width(column) + 2 for column in columns) > terminal:
+        return "\n\n".join(_lines_of(heads, row) for row in rows)
+    return _drawn(columns, rows, terminal)
+
+
+def _drawn(
+    columns: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], terminal: int | None
+) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD if terminal else None, show_edge=False, pad_edge=False)
+    drawn.padding = (0, 1, 0, 0) if terminal else (0, 2, 0, 0)
+    folded = _folded(columns, terminal)
+    for (head, *cells), fold in zip(columns, folded, strict=True):
+        numbers = bool(cells) and all(not text or text[0] in "-0123456789" for text in cells)
+        side: JustifyMethod = "right" if numbers else "left"
+        drawn.add_column(Text(head), justify=side, overflow="fold", no_wrap=not fold)
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    console = Console(width=terminal or _ENDLESS, force_terminal=bool(terminal))
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _folded(columns: Sequence[Sequence[str]], terminal: int | None) -> list[bool]:
+    """Which columns may be folded: texts, and those names and ids for which there is no room."""
+    widths = [_width(column) for column in columns]
+    room = (terminal or _ENDLESS) - sum(min(width, _NARROW) + 2 for width in widths)
+    folded = []
+    for column, width in zip(columns, widths, strict=True):
+        more = max(0, width - _NARROW)
+        text = any(" " in cell for cell in column[1:])
+        folded.append(terminal is not None and more > 0 and (text or more > room))
+        room -= 0 if folded[-1] else more
+    return folded
+
+
+def _lines_of(heads: Sequence[str], row: Sequence[str]) -> str:
+    widest = _width(heads)
+    return "\n".join(f"{head:<{widest}}  {cell}" for head, cell in zip(heads, row, strict=True))
+
+
+def _width(texts: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, texts))

@@ -88,3 +88,36 @@ def test_bar_of_a_stage_is_drawn_on_a_terminal(
     assert out == ""
     assert "scoring" in err
     assert "2/2" in err
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output is a terminal of 80 columns."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+def test_piped_table_cuts_nothing_and_draws_no_boxes() -> None:
+    path = "folder/" * 60 + "name [red].png"
+    text = table(["n", "path"], [["7", path]])
+    assert text.splitlines()[2] == f"7  {path}"
+    assert text.isascii()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_table_on_a_terminal_fits_it_and_loses_nothing() -> None:
+    path, identity = "folder/" * 12 + "name.png", "612f5129-04f8-5ee4-b76a-db9a44a21759"
+    lines = table(["distance", "image id", "path"], [["0.5", identity, path]]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert identity in lines[2]
+    assert "".join(line[48:].strip() for line in lines[2:]) == path
+
+
+@pytest.mark.usefixtures("terminal")
+def test_row_of_many_columns_becomes_lines_on_a_narrow_terminal() -> None:
+    heads = [f"column {n}" for n in range(14)]
+    text = table(heads, [[f"value {n}" for n in range(14)]] * 2)
+    assert text.splitlines()[:2] == ["column 0   value 0", "column 1   value 1"]
+    assert text.count("\n\n") == 1

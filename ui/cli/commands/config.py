@@ -30,7 +30,7 @@ def config(
     """
     from ui.settings import origins
 
-    flags = {"backbone": backbone, "weights": weights, "store": store}
+    flags: dict[str, Any] = {"backbone": backbone, "weights": weights, "store": store}
     flags |= {**asdict(learning), **asdict(network)}
     values = options.settings_of(**flags).model_dump(mode="json")
     found = origins(**options.settings_by_flag(**flags))

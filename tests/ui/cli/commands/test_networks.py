@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from backbones.base import BackboneSpec
 from backbones.specs import SPECS
-from tests.ui.cli.running import Vecspect, only_line
+from backbones.verification.canonical import CANONICAL, Canonical
+from tests.ui.cli.running import Vecspect, only_line, strict_json
 
 
 @pytest.fixture
@@ -25,14 +27,79 @@ def test_every_backbone_is_listed_with_what_it_yields_and_where_it_comes_from(
     assert code == 0
     head, _, *rows = out
     assert [row.split()[0] for row in rows] == [spec.name for spec in SPECS]
-    for word in ("patches", "image", "input px", "M weights", "licence"):
+    for word in ("trained on", "M weights", "licence", "from", "here and now"):
         assert word in head
+    assert "ms per image" not in head
     for spec, row in zip(SPECS, rows, strict=True):
-        assert spec.patches in row
-        assert str(spec.input_size[0]) in row
         assert f"{spec.parameters:g}" in row
-        assert spec.licence in row
+        assert all(text in row for text in (spec.trained_on, spec.licence, spec.weights))
     assert "timm:NAME[:layers]" in "\n".join(err)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_details_of_a_backbone_are_told(vecspect: Vecspect, spec: BackboneSpec) -> None:
+    told = strict_json("\n".join(vecspect("backbones", spec.name, "--json").out))
+    assert told["name"] == spec.name
+    assert told["trained on"]
+    assert told["weights"]
+    assert (told["patches"], told["image"]) == (spec.patches, spec.dim)
+    assert told["MB f32"] == pytest.approx(4 * spec.parameters)
+    shown = vecspect("backbones", spec.name).out
+    assert [line for line in shown if line.startswith("licence") and spec.licence in line]
+
+
+def test_time_of_an_image_is_measured_of_what_runs_here(
+    vecspect: Vecspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backbones.verification.verify.median_ms", lambda backbone: 12.34)
+    told = strict_json("\n".join(vecspect("backbones", "--time", "--json").out))
+    times = {row["name"]: row["ms per image"] for row in told}
+    assert times["compact"] == 12.3
+    assert times["efficientad-small"] is None
+    (alone,) = [x for x in vecspect("backbones", "compact", "--time").out if x.startswith("ms per")]
+    assert alone.split()[-1] == "12.3"
+
+
+def test_verified_network_shows_what_was_expected_what_came_and_the_verdict(
+    vecspect: Vecspect,
+) -> None:
+    ended = vecspect("backbones", "--verify", "compact")
+    assert (ended.code, ended.err) == (0, [])
+    expected, got, verdict = ended.out
+    assert len(expected.split()) == len(got.split()) == 11
+    assert verdict.startswith("right: compact differs from ")
+    vecspect("export", "--backbone", "compact", "--out", "net")
+    assert vecspect("backbones", "--verify", "net").out[-1] == verdict
+
+
+def test_wrong_weights_end_with_1(vecspect: Vecspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = tuple(2 * value for value in CANONICAL["compact"].vector)
+    monkeypatch.setitem(CANONICAL, "compact", Canonical("others", twice))
+    ended = vecspect("backbones", "compact", "--verify")
+    assert ended.code == 1
+    assert ended.out[-1].startswith("WRONG: compact differs from what others give by 50")
+    told = strict_json(vecspect("backbones", "compact", "--verify", "--json").out[0])
+    assert (told["right"], told["expected"]["weights"]) == (False, "others")
+
+
+def test_vector_of_weights_of_which_nothing_is_known_is_shown(
+    vecspect: Vecspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(CANONICAL, "compact")
+    ended = vecspect("backbones", "compact", "--verify")
+    got, verdict = ended.out
+    assert ended.code == 0
+    assert got.startswith("got ")
+    assert verdict.startswith("not known: compact has no canonical vector")
+
+
+@pytest.mark.parametrize("flags", [("--verify",), ("--weights", "file.pth")])
+def test_what_is_done_with_one_network_needs_its_name(
+    vecspect: Vecspect, flags: tuple[str, ...]
+) -> None:
+    ended = vecspect("backbones", *flags)
+    assert ended.code == 2
+    assert "NAME" in " ".join(ended.err)
 
 
 def test_exported_network_learns_and_scores(vecspect: Vecspect, dataset: Path) -> None:
