@@ -1,4 +1,4 @@
-"""What a backbone is: its description, its output and the protocol that all of them follow.
+"""The description, the output and the protocol that all backbones share.
 
 A backbone turns images into patch embeddings and an image embedding. It knows
 nothing of categories, stores or thresholds.
@@ -27,28 +27,29 @@ class BackboneSpec:
     """Everything that fixes a backbone's features, apart from the weights themselves.
 
     Attributes:
-        name: the word users type.
-        family: what makes embeddings of the network's maps, see `FAMILIES`.
+        name: the name users type.
+        family: how embeddings are made from the network's maps, see `FAMILIES`.
         architecture: the timm network; ``small`` or ``medium`` for a PDN.
         dim: length of a patch embedding and of the image embedding.
         parameters: millions of weights up to the last layer used.
-        gmacs: billions of multiply-adds an image takes; 0 where nobody counted them.
-        weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (only ``--weights``).
-        licence: of the weights at that source.
+        gmacs: billions of multiply-adds per image; 0 if not counted.
+        weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (``--weights`` only).
+        licence: licence of the weights at that source.
         trained_on: the images that taught the weights, and the network that did, if one did.
         source: where to get the weights, beside the hub.
         published: names under which the weights are published as files. Eight hex digits in such a
             name begin the file's SHA-256, as torchvision's do.
         hub_tag: timm's pretrained tag.
-        layers: timm feature indices whose maps are concatenated (of a CNN, 2 is stride 8; of a
-            transformer, the number of the block).
+        layers: timm feature indices whose maps are concatenated (for a CNN, 2 is stride 8; for a
+            transformer, the block number).
         input_size: height and width in pixels that the image is resized to.
-        crop: height and width in pixels of the centre which alone is seen; None for all of it.
+        crop: height and width in pixels of the central crop that is embedded; None for the whole
+            image.
         stride: input pixels per patch cell.
         stride_in_1x1: bottleneck blocks stride in their first 1x1 convolution (He et al. 2016,
             Keras), not in the 3x3 one (torchvision, timm).
         padding: a PDN pads its maps with zeros, so that its cells cover the whole image.
-        mean, std: of RGB in [0, 1], taken off inside the network's graph.
+        mean, std: RGB statistics in [0, 1], applied inside the network's graph.
     """
 
     name: str
@@ -82,18 +83,18 @@ class BackboneSpec:
         if any(seen <= 0 or seen % self.stride for seen in self.shape) or min(self.grid) < 1:
             height, width = (max(1, round(s / self.stride)) * self.stride for s in self.shape)
             raise BackboneError(
-                f"backbone '{self.name}' takes an input side that is a multiple of {self.stride} "
+                f"backbone '{self.name}' needs an input side that is a multiple of {self.stride} "
                 f"px, got {crop}. Try --input-size {in_words((height, width))}."
             )
 
     @property
     def level(self) -> Level:
-        """Whether it gives patch embeddings, or one embedding an image that scores by itself."""
+        """Level of the embeddings: patches, or one embedding per image that is scored directly."""
         return FAMILIES[self.family].level
 
     @property
     def shape(self) -> Size:
-        """Height and width in pixels of what the network takes."""
+        """Height and width in pixels of the network's input."""
         return self.crop or self.input_size
 
     @property
@@ -113,7 +114,7 @@ class BackboneSpec:
 
     @property
     def patches(self) -> str:
-        """What it yields of patches, in words: ``32x32x384``, or ``none``."""
+        """Shape of the patch embeddings in words: ``32x32x384``, or ``none``."""
         return "none" if self.level == "image" else "{}x{}x{}".format(*self.grid, self.dim)
 
     @property
@@ -128,11 +129,11 @@ class BackboneSpec:
 
     @property
     def normalised(self) -> bool:
-        """Whether a category normalises the channels over its normal images (EfficientAD)."""
+        """True if a category normalises the channels over its normal images (EfficientAD)."""
         return FAMILIES[self.family].normalised
 
     def geometry(self, image: Size) -> Geometry:
-        """Where the patch cells lie in an image of that height and width in pixels."""
+        """Position of the patch cells in an image of the given height and width in pixels."""
         return Geometry(image, self.grid, self.input_size, self.inset)
 
 
@@ -140,7 +141,7 @@ class BackboneSpec:
 class Features:
     """Embeddings of N images: ``patches`` (N, H, W, D) and ``images`` (N, D), both float32.
 
-    Of an image-level backbone H and W are 1 and the patch is the image embedding.
+    For an image-level backbone, H and W are 1 and the patch is the image embedding.
     """
 
     patches: Float32
@@ -167,11 +168,11 @@ class Backbone(Protocol):
 
     @property
     def spec(self) -> BackboneSpec:
-        """What fixes the features, apart from the weights."""
+        """Everything that fixes the features, apart from the weights."""
 
     @property
     def source(self) -> Path | None:
-        """The weight file or exported folder it was loaded from, for another process to find."""
+        """Weight file or exported folder that the network was loaded from, for other processes."""
 
     @property
     def precision(self) -> Precision:

@@ -1,7 +1,7 @@
-"""Images, files or in memory, to upright 8-bit RGB images: the only place that decodes.
+"""Decodes images, from files or memory, to upright 8-bit RGB: the only module that decodes.
 
-Every way in which an image can be wrong becomes one line in an `ImageError`, so that one bad
-file never stops a batch.
+Whatever is wrong with an image becomes one line in an `ImageError`, so that one bad file never
+stops a batch.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from backbones.geometry import Size
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
-"""Lower-case endings by which an image is recognised when a folder is walked."""
+"""Lower-case suffixes by which images are recognised in a folder."""
 MAX_PIXELS = 100_000_000
-"""Pixels above which a file is refused before it is decoded (300 MB as RGB)."""
+"""Largest number of pixels; a larger file is refused before it is decoded (300 MB as RGB)."""
 MIN_SIDE = 8
-"""Pixels that each side must have; a smaller image holds nothing to inspect."""
-# Only these are tried: others (EPS, PDF, ...) may start programs or be mistaken for text.
+"""Smallest side in pixels; a smaller image shows nothing to inspect."""
+# Only these are tried: others (EPS, PDF, ...) may start programs or misread text files.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-# The filter that keeps the warnings of Pillow's modules to itself, as `warnings` stores it.
+# The filter that silences the warnings of Pillow's modules, in the form `warnings` stores.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,7 +47,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 QUALITY_STATISTICS = ("brightness", "sharpness")
-"""What `image_quality` measures: what moves when a lamp or a lens does, whatever an image shows."""
+"""Names of the statistics of `image_quality`, which change with lamp or lens, not with the
+product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +60,19 @@ class HashedFile:
 
 
 ImageInput = Path | str | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | HashedFile
-"""An image: a file, its bytes, or pixels (H, W, 3) or (H, W), 16 bits being divided by 257."""
+"""An image: a file, its bytes, or pixels (H, W, 3) or (H, W); 16-bit values are divided by 257."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """An upright image, the size it has on disk, and what identifies it.
+    """An upright image, its full size, and the hash that identifies it.
 
     Attributes:
-        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` of an image in memory.
-        pixels: mode RGB, 8 bits a channel, upright; smaller than the file's image where a
+        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` for an image in memory.
+        pixels: mode RGB, 8 bits per channel, upright; smaller than the file's image if a
             ``size_hint`` allowed it.
-        width, height: of the full upright image, in pixels.
-        sha256: hex digest of the file's bytes; of pixels in memory, of their size and RGB values.
+        width, height: size of the full upright image, in pixels.
+        sha256: hex digest of the file's bytes; for pixels in memory, of their size and RGB values.
     """
 
     path: Path
@@ -82,18 +83,18 @@ class LoadedImage:
 
 
 def load_image(image: ImageInput, *, size_hint: Size | None = None) -> LoadedImage:
-    """Decode an image (the first in a file), upright and as 8-bit RGB.
+    """Decode an image, the first in a file, upright and as 8-bit RGB.
 
     - Grey of 16 bits, and 32-bit integers within 0..65535, are divided by 257; floats are
       taken as 0..1. The scale never depends on the picture, so images stay comparable.
-    - Transparent pixels are laid on black: what an editor left hidden below them must not
-      count, and black is what most cut-outs hold there, so other tools see the same image.
+    - Transparent pixels become black: content that an editor left hidden in them must not count,
+      and most cut-outs are black there, so that other tools see the same image.
 
     Args:
         image: a file, its bytes, a PIL image, or an array.
-        size_hint: height and width in pixels that the image is going to be resized to. A JPEG is
-            then decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice the
-            longer of the two.
+        size_hint: height and width in pixels to which the image will be resized. A JPEG is then
+            decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice the longer
+            of the two.
 
     Raises:
         ImageError: one line without the path, whatever is wrong with the image.
@@ -127,7 +128,7 @@ def load_image(image: ImageInput, *, size_hint: Size | None = None) -> LoadedIma
             "expected an image, got a file that no reader recognises (damaged, cut short, or "
             f"another format); readable are {', '.join(_FORMATS)}"
         ) from None
-    except Exception as error:  # Pillow's readers raise anything, down to KeyError
+    except Exception as error:  # Pillow's readers raise errors of any kind, even KeyError
         raise ImageError(_explain(error)) from error
     raise ImageError(
         "expected a path, bytes, a PIL image, or an array (H, W, 3) or (H, W) of uint8 or uint16, "
@@ -136,7 +137,7 @@ def load_image(image: ImageInput, *, size_hint: Size | None = None) -> LoadedIma
 
 
 def path_of(image: ImageInput) -> Path:
-    """The file an image comes from; ``<bytes>``, ``<image>`` or ``<array>`` of one in memory."""
+    """The file of an image; ``<bytes>``, ``<image>`` or ``<array>`` for an image in memory."""
     match image:
         case HashedFile():
             return image.path
@@ -170,7 +171,7 @@ def _decode(
             side = 2 * max(size_hint)  # the file may lie on its side
             image.draft(None, (side, side))
         image.load()
-        turn = _orientation(image)  # after load: TIFF files are turned by Pillow itself
+        turn = _orientation(image)  # after loading, because Pillow rotates TIFF files itself
         pixels = _upright(_to_rgb(image), turn)
     if turn >= 5:
         width, height = height, width
@@ -199,7 +200,7 @@ def _upright(pixels: Image.Image, orientation: int) -> Image.Image:
 
 
 def image_quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(2,) float32 of a network's input (H, W, 3): mean grey level and log variance of Laplacian.
+    """Mean grey level and log variance of the Laplacian, (2,) float32, of an input (H, W, 3).
 
     The grey level is in [0, 255]. The variance of the Laplacian is the focus measure of
     Pech-Pacheco et al. (2000).
@@ -211,10 +212,10 @@ def image_quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _silence_pillow() -> None:
-    """Keep Pillow's warnings about odd files to itself: they name no file and stop nothing.
+    """Silence Pillow's warnings about odd files: they name no file and stop nothing.
 
-    `warnings.catch_warnings` swaps state that all threads share, so threads would restore each
-    other's filters; a filter that stays, for Pillow's modules only, has no such race.
+    `warnings.catch_warnings` swaps state that all threads share, so that threads would restore each
+    other's filters; a permanent filter for Pillow's modules has no such race.
     """
     if list(warnings.filters[:1]) != [_QUIET]:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
@@ -222,7 +223,7 @@ def _silence_pillow() -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """The file for reading, after a look that it is one: opening a pipe would wait for ever."""
+    """The file, opened for reading after a check that it is one: opening a pipe would block."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("expected an image file, got a folder")
@@ -249,10 +250,10 @@ def _too_large(came: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation 1 (upright) to 8; 1 where there is none that can be read."""
+    """The EXIF orientation 1 (upright) to 8; 1 if none can be read."""
     try:
         value = image.getexif().get(Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block leaves the pixels as good as they were
+    except Exception:  # a damaged EXIF block does not harm the pixels
         return 1
     return value if value in _TURNS else 1
 

@@ -2,12 +2,12 @@
 
 
 class VecspectError(Exception):
-    """Says what was expected, what came, and what to do next. Shown without a traceback."""
+    """An error that says, without a traceback, what was expected, what came and what to do next."""
 
 
 class BackboneError(VecspectError):
-    """A backbone or its weights cannot be used."""
+    """Raised when a backbone or its weights cannot be used."""
 
 
 class ImageError(VecspectError):
-    """One image cannot be read; the rest of the batch goes on."""
+    """Raised when one image cannot be read; the rest of the batch goes on."""

@@ -1,4 +1,4 @@
-"""The families of networks: what each makes of an image, and which module builds it.
+"""The families of networks: the embeddings each one gives, and the module that builds it.
 
 A new family is an entry here, a module with ``build`` in `backbones.networks` and the specs
 of its networks in ``backbones/specs.py``.
@@ -15,14 +15,15 @@ Level = Literal["patch", "image"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What holds for every network of a family.
+    """Properties shared by every network of a family.
 
     Attributes:
         module: in `backbones.networks`; its ``build(spec, state)`` makes the network.
-        level: whether it gives patch embeddings, or one embedding an image that scores by itself.
+        level: ``patch`` for patch embeddings, ``image`` for one embedding per image, which is
+            scored directly.
         normalised: a category normalises the channels over its normal images.
         about: what it makes of an image, in a phrase.
-        border: input pixels on each side that no cell covers where maps are not padded.
+        border: input pixels on each side that no cell covers if maps are not padded.
         transformer: int8 quantises it as a transformer.
         unquantised: OpenVINO layers that stay in floating point in int8.
     """
@@ -37,11 +38,11 @@ class Family:
 
 
 FAMILIES: dict[FamilyName, Family] = {
-    # its maps hold negative values, and OpenVINO pads them in int8 with a code that does not mean
-    # zero
+    # its maps hold negative values, and in int8 OpenVINO pads them with a code that does not stand
+    # for zero
     "patchcore": Family(
         "patchcore",
-        "PatchCore: middle maps of a CNN, averaged over neighbourhoods",
+        "PatchCore: intermediate maps of a CNN, averaged over neighbourhoods",
         unquantised=("AvgPool",),
     ),
     "pdn": Family(
@@ -51,5 +52,5 @@ FAMILIES: dict[FamilyName, Family] = {
         border=16,
     ),
     "vit": Family("vit", "patch tokens of a vision transformer", transformer=True),
-    "vgg": Family("vgg16", "one embedding an image, no patches", level="image"),
+    "vgg": Family("vgg16", "one embedding per image, no patches", level="image"),
 }

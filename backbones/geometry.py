@@ -1,4 +1,4 @@
-"""From an upright RGB image to the network's input, and from patch cells back to its pixels."""
+"""Maps an upright RGB image to the network's input, and patch cells back to its pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 def in_words(size: Size) -> str:
-    """``256`` for a square, else ``64 x 96``, the height first."""
+    """A size in words: ``256`` for a square, otherwise ``64 x 96``, height first."""
     height, width = size
     return f"{height}" if height == width else f"{height} x {width}"
 
@@ -26,7 +26,7 @@ def in_words(size: Size) -> str:
 def to_input(pixels: Image.Image, size: Size, crop: Size | None = None) -> NDArray[np.uint8]:
     """Resize an RGB image of any shape to the (height, width, 3) of ``size``.
 
-    With ``crop``, only the centre of that size.
+    With ``crop``, only the central part of that size is returned.
     """
     height, width = size
     if pixels.size != (width, height):
@@ -73,19 +73,19 @@ class Geometry:
         return replace(self, image=self.input_size)
 
     def cell_box(self, row: int, col: int) -> Box:
-        """The pixels a patch cell stands for; the boxes of all cells tile what is covered."""
+        """The pixels that a patch cell stands for; the boxes of all cells tile the covered area."""
         top, bottom = self._edge(row, axis=0)
         left, right = self._edge(col, axis=1)
         return Box(left, top, max(1, right - left), max(1, bottom - top))
 
     def cell_at(self, x: float, y: float) -> tuple[int, int]:
-        """(row, col) of the cell whose box holds pixel (x, y); outside points go to the border."""
+        """(row, col) of the cell whose box holds pixel (x, y), or of the nearest cell."""
         tops, lefts = ([first for first, _ in self._edges(axis)] for axis in (0, 1))
         row, col = bisect.bisect_right(tops, y) - 1, bisect.bisect_right(lefts, x) - 1
         return max(row, 0), max(col, 0)
 
     def cells_in(self, box: Box) -> list[tuple[int, int]]:
-        """(row, col) of the cells that overlap ``box``, row by row; the nearest where none does."""
+        """(row, col) of the cells that overlap ``box``, row by row, or of the nearest cell."""
         rows = self._overlapping(box.y, box.height, axis=0)
         cols = self._overlapping(box.x, box.width, axis=1)
         row, col = self.cell_at(box.x + box.width / 2, box.y + box.height / 2)
@@ -102,7 +102,7 @@ class Geometry:
         return [self._edge(cell, axis) for cell in range(self.grid[axis])]
 
     def _edge(self, cell: int, axis: int) -> tuple[int, int]:
-        """First pixel of a cell along an axis, and of the next one."""
+        """First pixel of a cell along an axis, and first pixel of the next cell."""
         side, inset, cells = self.input_size[axis], self.inset[axis], self.grid[axis]
         covered = side - 2 * inset
         first, after = (

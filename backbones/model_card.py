@@ -1,4 +1,4 @@
-"""The card beside an exported network: all that another machine must know to run it."""
+"""The card beside an exported network: everything another machine needs to run it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What an exported network is.
+    """Description of an exported network.
 
     Attributes:
-        weights_sha256: of the file it was made from; with int8, of the calibration images too.
-        precision: ``int8`` for a quantised network, else ``f32``: the number format of the file,
+        weights_sha256: hash of the weight file it was made from; for int8, of the calibration
+            images too.
+        precision: number format of the file, ``int8`` for a quantised network, otherwise ``f32``,
             which may still be run in bf16.
-        network_sha256: of the two files beside it, see `sha256_of_network`.
+        network_sha256: hash of the two files beside it, see `sha256_of_network`.
     """
 
     spec: BackboneSpec
@@ -34,7 +35,7 @@ class Card:
     network_sha256: str
 
     def write(self, file: Path) -> None:
-        """Write JSON, with the preprocessing in words for whoever runs the network without us."""
+        """Write the card as JSON, with the preprocessing in words for use without vecspect."""
         spec = self.spec
         size, seen = ("{} x {}".format(*pixels) for pixels in (spec.input_size, spec.shape))
         centre = f", centre {seen} of it" if spec.crop else ""
@@ -47,8 +48,8 @@ class Card:
             "network_sha256": self.network_sha256,
             "preprocessing": (
                 f"upright RGB, resized (bilinear, antialiased) to {size} pixels (height x width)"
-                f"{centre}, uint8 (N, {shape}, 3); the network "
-                f"takes off the mean {list(spec.mean)} and divides by {list(spec.std)} itself"
+                f"{centre}, uint8 (N, {shape}, 3); the network subtracts the mean "
+                f"{list(spec.mean)} and divides by {list(spec.std)} itself"
             ),
             "outputs": (f"patches float32 (N, {grid}, {spec.dim}), images float32 (N, {spec.dim})"),
             "versions": {name: version(name) for name in ("vecspect", "openvino")},
@@ -57,13 +58,13 @@ class Card:
 
 
 def sha256_of_network(network: Path) -> str:
-    """Hex digest of an exported network: of the digests of its .xml and .bin."""
+    """Hex digest of an exported network, taken over the digests of its .xml and .bin."""
     digests = (sha256_of(network.with_suffix(suffix)) for suffix in (".xml", ".bin"))
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def read_card(file: Path) -> Card:
-    """The card in ``file``; BackboneError if there is none that this version understands."""
+    """The card in ``file``; BackboneError if it is missing or of an unknown format."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
@@ -87,7 +88,7 @@ def read_card(file: Path) -> Card:
 
 
 def spec_to_dict(spec: BackboneSpec) -> dict[str, Any]:
-    """Fields of a spec as JSON types; a size is a list of height and width."""
+    """Fields of a spec as JSON types; a size becomes a list of height and width."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
 
 

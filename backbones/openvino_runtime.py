@@ -1,6 +1,6 @@
 """Runs a backbone with OpenVINO on the CPU: export, parity check, cache, inference.
 
-A torch network is exported once; the IR lies in the user's cache folder under its fingerprint
+A torch network is exported once; the IR is stored in the user's cache folder under its fingerprint,
 and later runs need neither torch nor the weight file.
 """
 
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
     from torch import nn
 
 GRAPH_VERSION = 1
-"""Raise it when preprocessing or a head changes: the features then differ."""
+"""Increase it when preprocessing or a head changes, because the features then differ."""
 
 PARITY_TOLERANCE = 1e-3
 """Largest error of the exported network in f32 against torch, relative to the largest feature."""
 
 
 def cache_folder() -> Path:
-    """Exported networks; may be deleted at any time."""
+    """The folder of exported networks; it may be deleted at any time."""
     root = os.environ.get("VECSPECT_CACHE") or platformdirs.user_cache_dir("vecspect")
     return Path(root) / "networks"
 
 
 def cached_network(fingerprint: str) -> Path:
-    """Where the cache keeps a network (.xml), be it there or not."""
+    """The cache file (.xml) of a network, whether or not it exists yet."""
     return cache_folder() / f"{fingerprint}.xml"
 
 
 def is_whole(network: Path) -> bool:
-    """Whether a network and its card lie there; they are written in one step, .xml last."""
+    """True if a network and its card exist; they are written in one step, .xml last."""
     return network.is_file() and network.with_suffix(".json").is_file()
 
 
 @functools.cache
 def native_precision() -> Precision:
-    """bf16 where the CPU multiplies it (AMX or AVX-512 BF16), else f32.
+    """The faster format of this CPU: bf16 if its instructions include it, otherwise f32.
 
-    Elsewhere OpenVINO emulates bf16, and it is slower than f32 there.
+    AMX and AVX-512 BF16 multiply bf16; other CPUs emulate it, which is slower than f32.
     """
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
@@ -66,9 +66,9 @@ def native_precision() -> Precision:
 
 
 def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision) -> str:
-    """Hash of what fixes the features: same on every machine, blind to names and paths.
+    """Hash of everything that fixes the features, whatever the machine, names and paths.
 
-    What stands at its default is left out, so that a new option voids no category.
+    Fields at their default are left out, so that a new option invalidates no category.
     """
     parts = {"weights": weights_sha256, "precision": precision, "graph": GRAPH_VERSION}
     for name in ("architecture", "layers", "input_size", "stride_in_1x1"):
@@ -81,12 +81,12 @@ def fingerprint_of(spec: BackboneSpec, weights_sha256: str, precision: Precision
 
 
 class OpenVinoBackbone:
-    """A compiled network; implements ``Backbone``. Threads may share it.
+    """A compiled network that implements ``Backbone``; threads may share it.
 
     Args:
         network: the .xml file.
-        weights_sha256: of what the network was made from.
-        source: where it came from, if a user gave it.
+        weights_sha256: hash of the weights the network was made from.
+        source: the file or folder it came from, if a user named one.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class OpenVinoBackbone:
 
 
 def compile_network(network: Path | ov.Model, precision: Precision) -> ov.CompiledModel:
-    """Compile for one process with a batch of any size.
+    """Compile a network for one process, with a batch of any size.
 
-    The latency hint is the faster one for batches too: it gives every core to one batch. What a
-    quantised network leaves in floating point runs in f32.
+    The latency hint is faster for batches too: it gives every core to one batch. The floating-point
+    layers of a quantised network run in f32.
     """
     hint = "f32" if precision == "int8" else precision
     return ov.Core().compile_model(
@@ -135,13 +135,13 @@ def compile_network(network: Path | ov.Model, precision: Precision) -> ov.Compil
 def export(
     network: nn.Module, spec: BackboneSpec, target: Path, weights_sha256: str, *, half: bool = False
 ) -> None:
-    """Write ``network`` (of ``build_network``) as IR, after a parity check in f32.
+    """Write ``network`` (from ``build_network``) as IR, after a parity check in f32.
 
     ``target`` (.xml), .bin and the card (.json) appear whole or not at all. ``half`` stores the
     weights as fp16.
 
     Raises:
-        BackboneError: OpenVINO cannot take the network, or computes something else.
+        BackboneError: OpenVINO cannot convert the network, or gives different results.
     """
     import torch
 
@@ -155,7 +155,7 @@ def export(
         try:
             program = torch.export.export(graph, (example,), dynamic_shapes=({0: batch},))
             model = ov.convert_model(program)
-        except Exception as error:  # torch.export and the converter have errors of their own
+        except Exception as error:  # torch.export and the converter raise errors of their own
             raise BackboneError(
                 f"'{spec.name}' cannot be exported ({type(error).__name__}): its network does "
                 "something that OpenVINO or torch.export do not support. Choose another."
@@ -184,20 +184,20 @@ def save(
     weights_sha256: str,
     precision: Precision,
 ) -> None:
-    """Write the IR, by ``write``, and its card, whole or not at all."""
+    """Write the IR, by calling ``write``, and its card: both completely or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / target.name
         write(file)
         card = Card(spec, weights_sha256, precision, sha256_of_network(file))
         card.write(file.with_suffix(".json"))
-        # the .xml goes last: its presence says that all are there
+        # the .xml goes last: its presence means that all files are there
         for suffix in (".bin", ".json", ".xml"):
             file.with_suffix(suffix).replace(target.with_suffix(suffix))
 
 
 def parity_error(outputs: Sequence[Float32], expected: Sequence[Float32]) -> float:
-    """Largest absolute difference of any output, relative to that output's largest value."""
+    """Largest absolute difference of any output, relative to the largest value of that output."""
     return max(
         float(np.abs(got - want).max() / np.abs(want).max())
         for got, want in zip(outputs, expected, strict=True)
@@ -206,7 +206,7 @@ def parity_error(outputs: Sequence[Float32], expected: Sequence[Float32]) -> flo
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's deprecation chatter away from the user."""
+    """Silence the exporter's deprecation warnings."""
     import logging
     import warnings
 

@@ -1,4 +1,4 @@
-"""From images to features: decoding in threads, batches in order, bounded memory."""
+"""Turns images into features: decodes in threads, batches in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DECODERS = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkInput:
-    """An image as a network takes it, all from decoding it once.
+    """An image as a network takes it, with everything from decoding it once.
 
     Attributes:
         path, width, height, sha256: see `LoadedImage`.
         pixels: (H, W, 3) uint8 of the spec's ``shape``.
         quality: (2,) float32 `image_quality` of these.
-        source: where its pixels can be had again: the file, its bytes, or the upright image.
+        source: source of its full pixels: the file, its bytes, or the upright image.
     """
 
     path: Path
@@ -43,16 +43,16 @@ class NetworkInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFeatures:
-    """What a network sees in one image, all arrays float32.
+    """Features of one image; all arrays are float32.
 
     Attributes:
-        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` of an image in memory.
-        width, height: of the original upright image, in pixels.
+        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` for an image in memory.
+        width, height: size of the original upright image, in pixels.
         sha256: see `LoadedImage`.
         patches: (H, W, D) patch embeddings.
         image: (E,) image embedding.
         quality: (2,) `image_quality` of the network's input.
-        source: where its pixels can be had again: the file, its bytes, or the upright image.
+        source: source of its full pixels: the file, its bytes, or the upright image.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that could not be used, and why, in one line."""
+    """A file that could not be used, and the reason in one line."""
 
     path: Path
     reason: str
@@ -86,7 +86,7 @@ def network_input(image: ImageInput, spec: BackboneSpec) -> NetworkInput:
     """
     loaded = load_image(image, size_hint=spec.input_size)
     pixels = to_input(loaded.pixels, spec.input_size, spec.crop)
-    # not the array itself: cameras write their next frame into it
+    # not the array itself, because cameras write their next frame into it
     source = image if isinstance(image, bytes) else loaded.pixels
     return NetworkInput(
         path=loaded.path,
@@ -112,7 +112,7 @@ def embed_image(backbone: Backbone, image: ImageInput) -> ImageFeatures:
 def embed_images(
     backbone: Backbone, images: Iterable[ImageInput], *, batch: int = BATCH
 ) -> Iterator[ImageFeatures | Skipped]:
-    """Features of each image, or why it was skipped, in the order of ``images``.
+    """Features of each image, or the reason why it was skipped, in the order of ``images``.
 
     At most ``2 * batch`` decoded images are held, whatever their number.
     """

@@ -1,7 +1,7 @@
-"""int8 by post-training quantization, calibrated on a category's normal images (NNCF).
+"""Post-training quantisation to int8, calibrated on a category's normal images (NNCF).
 
-Needs the extra ``vecspect[int8]``. Activations get the ranges that the normal images show, so the
-network belongs to the category: its fingerprint holds the images it was calibrated on.
+Needs the extra ``vecspect[int8]``. Activation ranges come from the normal images, so the network
+belongs to the category: its fingerprint includes the images it was calibrated on.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from backbones.pipeline import network_input
 from backbones.weights import sha256_of
 
 SUBSET = 128
-"""Images that give the ranges: evenly taken over those given."""
+"""Largest number of images that set the ranges, taken evenly from those given."""
 
 
 def quantized(backbone: OpenVinoBackbone, images: Sequence[Path]) -> OpenVinoBackbone:
-    """``backbone`` in int8, calibrated on at most ``SUBSET`` of the normal ``images``.
+    """The int8 version of ``backbone``, calibrated on at most ``SUBSET`` of the normal ``images``.
 
-    Kept in the cache: the same images and weights are not quantised twice.
+    It is cached: the same images and weights are not quantised twice.
 
     Raises:
         BackboneError: NNCF is not installed, or no image can be read.
@@ -60,7 +60,7 @@ def quantized(backbone: OpenVinoBackbone, images: Sequence[Path]) -> OpenVinoBac
 def _quantize(backbone: OpenVinoBackbone, images: Sequence[Path]) -> ov.Model:
     spec, inputs = backbone.spec, []
     for path in images:
-        with contextlib.suppress(ImageError):  # the build names it
+        with contextlib.suppress(ImageError):  # the build reports it
             inputs.append(network_input(path, spec).pixels[None])
     if not inputs:
         raise BackboneError("int8 is calibrated on normal images, and none could be read.")
@@ -82,7 +82,7 @@ def _quantize(backbone: OpenVinoBackbone, images: Sequence[Path]) -> ov.Model:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """A library prints nothing: NNCF draws bars on stdout, announces itself and warns."""
+    """Silence NNCF, which draws bars on stdout, prints a banner and warns."""
     nowhere = io.StringIO()
     with (
         contextlib.redirect_stdout(nowhere),

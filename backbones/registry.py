@@ -30,7 +30,7 @@ NETWORK, CARD = "network.xml", "network.json"
 
 @dataclass(frozen=True, slots=True)
 class BackboneState:
-    """A known backbone and whether it runs here and now."""
+    """A known backbone and its current state on this machine."""
 
     spec: BackboneSpec
     state: str
@@ -61,26 +61,26 @@ def load_backbone(
     padding: bool | None = None,
     images: Sequence[Path] = (),
 ) -> Backbone:
-    """The network called ``name``, exported and compiled if need be.
+    """The network called ``name``, exported and compiled if necessary.
 
     Args:
         name: one of ``list_backbones()``, ``timm:NAME[:layers]``, or a folder that
             ``export_backbone`` wrote.
-        weights: local file to use in place of the bundled or hub weights.
-        precision: on the CPU ``f32``, ``bf16`` (the default where the CPU is faster with it) or
+        weights: local file that replaces the bundled or hub weights.
+        precision: on the CPU ``f32``, ``bf16`` (the default if the CPU is faster with it) or
             ``int8``.
-        device: ``cuda`` runs torch there, in half precision where that keeps the features.
-        input_size, crop, padding: in place of those of the spec.
+        device: ``cuda`` runs torch on a GPU, in half precision if that preserves the features.
+        input_size, crop, padding: replace those of the spec.
         images: normal images of the category, on which ``int8`` is calibrated.
 
     Raises:
-        BackboneError: unknown name, no or wrong weights, torch missing where it is needed.
+        BackboneError: unknown name, missing or wrong weights, or torch is needed and missing.
     """
     if folder := exported_folder(name):
         if weights or input_size or crop or padding is not None or device == "cuda":
             raise BackboneError(
                 f"{name} is an exported network: --weights, --input-size, --crop, --no-padding and "
-                "--device cuda are for making one."
+                "--device cuda cannot change it."
             )
         return _quantized_if(load_exported(folder, precision), precision, images)
     requested: dict[str, Any] = {"input_size": input_size, "crop": crop, "padding": padding}
@@ -99,12 +99,12 @@ def load_network(
     fingerprint: str | None = None,
     fallback: Path | None = None,
 ) -> Backbone:
-    """The network of ``spec``; see ``load_backbone``.
+    """The network of ``spec``; see ``load_backbone`` for the arguments that both take.
 
     Args:
-        fingerprint: what a category was indexed with. If that very network lies exported in
-            the cache, it is used without looking for weights.
-        fallback: weight file or exported folder to use, if still there, without ``weights``.
+        fingerprint: that of the network a category was indexed with. If it is in the cache, it is
+            used without looking for weights.
+        fallback: weight file or exported folder to use if it still exists and ``weights`` is None.
     """
     if fingerprint and weights is None and device == "cpu":
         network = cached_network(fingerprint)
@@ -126,7 +126,7 @@ def load_network(
     if device == "cuda":
         if precision not in (None, "f32"):
             raise BackboneError(
-                f"--device cuda has a precision of its own: leave out --precision {precision}."
+                f"--device cuda chooses its own precision: leave out --precision {precision}."
             )
         with torch_needed(spec.name):
             from backbones.torch_runtime import TorchBackbone
@@ -143,7 +143,7 @@ def load_network(
 
 
 def exported_folder(name: str) -> Path | None:
-    """The folder that ``name`` is, unless it is a backbone's."""
+    """The folder that ``name`` denotes; None if there is none or ``name`` is a known backbone."""
     known = name in {spec.name for spec in SPECS}
     return None if known or not Path(name).is_dir() else Path(name)
 
@@ -152,7 +152,7 @@ def load_exported(folder: Path, precision: Precision | None = None) -> OpenVinoB
     """The network that ``export_backbone`` wrote to ``folder``; needs neither torch nor weights.
 
     Raises:
-        BackboneError: no such network, or its files do not belong together.
+        BackboneError: there is no network, or its files do not belong together.
     """
     card, network = read_card(folder / CARD), folder / NETWORK
     weights = network.with_suffix(".bin")
@@ -160,7 +160,8 @@ def load_exported(folder: Path, precision: Precision | None = None) -> OpenVinoB
         raise BackboneError(f"{folder} lacks {NETWORK} or {weights.name}. Export it again.")
     if sha256_of_network(network) != card.network_sha256:
         raise BackboneError(
-            f"{network} and {weights.name} are not those that {CARD} tells of. Export it again."
+            f"{network} and {weights.name} are not the files that {CARD} describes. Export it "
+            "again."
         )
     backbone = _from_card(network, folder / CARD, precision)
     backbone.source = folder.resolve()
@@ -170,7 +171,9 @@ def load_exported(folder: Path, precision: Precision | None = None) -> OpenVinoB
 def export_backbone(backbone: Backbone, folder: Path) -> None:
     """Copy the network of ``backbone`` and its card to ``folder``, for a machine without torch."""
     if not isinstance(backbone, OpenVinoBackbone):
-        raise BackboneError("only a network that runs on the CPU can be exported: leave --device.")
+        raise BackboneError(
+            "only a network that runs on the CPU can be exported: leave out --device."
+        )
 
     def copy(target: Path) -> None:
         for suffix in (".bin", ".xml"):
@@ -195,12 +198,13 @@ def _from_card(network: Path, card_file: Path, precision: Precision | None) -> O
 def _bundled(spec: BackboneSpec, precision: Precision | None, device: Device) -> OpenVinoBackbone:
     if device == "cuda":
         raise BackboneError(
-            f"the bundled '{spec.name}' runs on the CPU: leave --device, or give --weights FILE."
+            f"the bundled '{spec.name}' runs on the CPU: leave out --device, or give --weights "
+            "FILE."
         )
     if spec != find_spec(spec.name):
         raise BackboneError(
             f"the bundled '{spec.name}' has a fixed input: give --weights FILE with --input-size "
-            "or --crop, or leave them."
+            "or --crop, or leave them out."
         )
     network = bundled_network(spec)
     chosen = "f32" if precision == "int8" else precision or native_precision()

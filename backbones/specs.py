@@ -1,6 +1,6 @@
 """The known backbones.
 
-Adding one is a literal here, a golden vector in the tests and a row in the README's table.
+A new one takes a literal here, a golden vector in the tests and a row in the README's table.
 """
 
 from __future__ import annotations
@@ -142,10 +142,10 @@ SPECS: tuple[BackboneSpec, ...] = (
 
 
 def find_spec(name: str) -> BackboneSpec:
-    """The spec called ``name``, or of ``timm:NAME[:layers]``, which needs timm.
+    """The spec called ``name``, or that of ``timm:NAME[:layers]``, which needs timm.
 
     Raises:
-        BackboneError: no such backbone, with the nearest known name.
+        BackboneError: there is no such backbone; the message names the nearest known one.
     """
     for spec in SPECS:
         if spec.name == name:

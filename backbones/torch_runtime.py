@@ -1,4 +1,4 @@
-"""Runs a backbone with torch on a CUDA device, in half precision where that keeps the features."""
+"""Runs a backbone with torch on a CUDA device, in half precision if that preserves the features."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from backbones.weights import load_state, sha256_of
 
 
 class TorchBackbone:
-    """A network on a torch device; implements ``Backbone``.
+    """A network on a torch device that implements ``Backbone``.
 
-    Half precision is used if its features pass the parity check that exports have to pass, else
-    single precision. So the fingerprint is that of ``f32``: what is learnt on a GPU can be scored
-    on a CPU and the other way round.
+    Half precision is used if its features pass the same parity check as exports, otherwise single
+    precision. So the fingerprint is that of ``f32``: a category learnt on a GPU can be scored on a
+    CPU and vice versa.
 
     Raises:
-        BackboneError: no such device here, or the weights belong to another network.
+        BackboneError: there is no such device, or the weights belong to another network.
     """
 
     precision: Precision = "f32"
@@ -56,7 +56,7 @@ class TorchBackbone:
     def _try_half(self) -> bool:
         example = example_pixels(self.spec)
         expected = [output.numpy() for output in self._run(example)]
-        # weights that were rounded to half precision do not come back: the single ones stay
+        # rounding to half precision cannot be undone: the single-precision weights are kept
         single = self._graph.network
         self._graph.network = copy.deepcopy(single).to(torch.float16)
         self._graph.dtype = torch.float16

@@ -1,4 +1,4 @@
-"""Where weights come from, and reading them without executing anything."""
+"""Finds weights and reads them without executing anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TORCH_MISSING = (
 
 @contextlib.contextmanager
 def torch_needed(what: str) -> Iterator[None]:
-    """An import that fails in this block says that ``what`` needs torch."""
+    """Context in which a failed import raises the error that ``what`` needs torch."""
     try:
         yield
     except ImportError as error:
@@ -38,14 +38,15 @@ def sha256_of(path: Path) -> str:
 
 
 def bundled_network(spec: BackboneSpec) -> Path:
-    """The OpenVINO IR shipped with the package."""
+    """The OpenVINO IR that is shipped with the package."""
     return ASSETS / f"{spec.name}.xml"
 
 
 def hub_file(spec: BackboneSpec, *, download: bool) -> Path | None:
-    """Timm's weights for ``spec`` in the hub's own cache; fetched if absent and ``download``.
+    """The hub's cached file of timm's weights for ``spec``; if absent, fetched if ``download``.
 
-    Returns None when absent and not to be fetched; BackboneError when the hub cannot be reached.
+    Returns None if it is absent and not to be fetched; raises BackboneError if the hub cannot be
+    reached.
     """
     try:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
@@ -65,7 +66,9 @@ def hub_file(spec: BackboneSpec, *, download: bool) -> Path | None:
         # without a network the download itself retries for half a minute: ask once before
         get_session().head(ENDPOINT, timeout=5)
         return Path(hf_hub_download(repository, "model.safetensors"))
-    except Exception as error:  # the hub's client raises its own, httpx's and OS errors
+    except (
+        Exception
+    ) as error:  # the hub's client raises its own errors, httpx's and those of the OS
         raise BackboneError(
             f"the weights of '{spec.name}' are not on this machine and the hub could not be "
             f"reached ({type(error).__name__}). Download {repository} elsewhere and pass "
@@ -76,7 +79,7 @@ def hub_file(spec: BackboneSpec, *, download: bool) -> Path | None:
 def load_state(path: Path) -> dict[str, Tensor]:
     """State dict of a ``.safetensors`` or ``.pth``/``.pt`` file; needs torch.
 
-    Pickles are read with ``weights_only=True``: a file that carries code is refused.
+    Pickles are read with ``weights_only=True``, so that a file with code in it is refused.
     """
     if not path.is_file():
         raise BackboneError(f"no weight file at {path}. Give --weights an existing file.")

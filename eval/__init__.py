@@ -1,1 +1,1 @@
-"""Measures labelled data sets, beside baselines, and reports."""
+"""Measures labelled data sets, alongside baselines, and writes reports."""

@@ -1,4 +1,4 @@
-"""Short names of the array types that the evaluation passes around."""
+"""Short names of the array types used in the evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages and tables of what was measured: templates, Markdown for people, CSV for programs."""
+"""Pages and tables of measurements: templates, Markdown for people, CSV for programs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ TEMPLATES.filters["fixed"] = format
 
 
 def page(template: str, **values: Any) -> str:
-    """The text of a template, in Markdown or HTML."""
+    """A page made from a template, in Markdown or HTML."""
     return TEMPLATES.get_template(f"{template}.j2").render(values)
 
 
 def markdown_table(heads: str, rows: Iterable[str]) -> str:
-    """A table in Markdown, of lines whose cells are divided by ``" | "``."""
+    """A Markdown table of lines whose cells are separated by ``" | "``."""
     rule = " | ".join(["---"] * (heads.count(" | ") + 1))
     return "\n".join(f"| {line} |" for line in (heads, rule, *rows))
 
 
 def write_csv(rows: Sequence[DataclassInstance], file: Path) -> None:
-    """One line per dataclass of a kind, under the names of its fields."""
+    """Write one line per dataclass of a kind, under the names of its fields."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(field.name for field in fields(rows[0]))

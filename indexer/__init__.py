@@ -1,1 +1,1 @@
-"""Learns and keeps: everything that is computed from normal images lies in Qdrant."""
+"""Learns and keeps: everything computed from normal images is stored in Qdrant."""

@@ -26,11 +26,11 @@ _OF_QDRANT = {"cluster", "gpu", "log_level", "service", "storage", "telemetry_di
 
 
 class SettingsError(VecspectError):
-    """A setting is unknown or has a value that cannot be used."""
+    """Raised when a setting is unknown or its value cannot be used."""
 
 
 class Settings(BaseModel):
-    """Where the store is and how categories are learnt; every field is a key of the file."""
+    """Location of the store and defaults for learning; every field is a key of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,7 @@ class Given:
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Settings of this process, as `read_settings`."""
+    """Settings of this process, without flags, see `read_settings`."""
     return read_settings(Settings, **flags)
 
 
@@ -78,7 +78,7 @@ def read_settings(kind: type[SettingsT], **flags: Any) -> SettingsT:
         kind: `Settings`, or a subclass with more keys for the same file and environment.
 
     Raises:
-        SettingsError: an unknown key in the file or environment, or a value of the wrong kind.
+        SettingsError: the file or environment holds an unknown key or a value of the wrong type.
     """
     given = given_settings(kind, **flags)
     try:
@@ -173,7 +173,7 @@ def _parsed(kind: type[Settings], name: str, text: str) -> Any:
 
 
 def _explained(kind: type[Settings], given: Mapping[str, Given], error: ValidationError) -> str:
-    """The first mistake in one line; the value of a secret is not repeated."""
+    """The first mistake in one line, without the value of a secret."""
     first = error.errors()[0]
     name = ".".join(str(step) for step in first["loc"])
     field = str(first["loc"][0])

@@ -1,1 +1,1 @@
-"""Asks: verdicts with their reasons, similar images, and whether parts have drifted."""
+"""Answers questions: verdicts with their reasons, similar images, and drift of the calibration."""

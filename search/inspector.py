@@ -1,4 +1,4 @@
-"""The one object that ties it together: image in, verdict with its reasons out."""
+"""The central object of `search`: takes an image and returns a verdict with its reasons."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from search.retrieval.region import region_neighbors
 
 
 class Inspector:
-    """Scores images of one category against what the store knows of it.
+    """Scores images of one category against its stored memory bank and calibration.
 
     The memory bank is read from the store when first needed and held until the category has
     another revision. Threads may share an inspector; forked processes may not.
 
     Args:
         category: name of the category.
-        backbone: which one, for a category that is indexed with several; or the folder of an
+        backbone: the backbone to use if the category is indexed with several, or the folder of an
             exported network.
-        weights: file to load the network from; the exported network or the file used at index
-            time otherwise.
+        weights: file to load the network from; by default the exported network or the file used at
+            index time.
         device: ``cuda`` runs the network with torch there.
-        network: a loaded network to share instead.
+        network: a loaded network to share instead of loading one.
 
     Raises:
-        CategoryError: no such category, or the network at hand is not the one it was indexed with.
+        CategoryError: there is no such category, or it was indexed with another network.
         BackboneError: the network cannot be loaded.
     """
 
@@ -69,19 +69,19 @@ class Inspector:
         self._now = self._open(found)
 
     def refresh(self) -> bool:
-        """Take over the revision that the store has now; whether it is another one.
+        """Switch to the store's current revision; True if that is a new one.
 
-        Called before each answer; a tenth of a millisecond with the embedded store.
+        Called before each answer; takes 0.1 ms with the embedded store.
 
         Raises:
-            CategoryError: the category is gone, or was learnt again with another network.
+            CategoryError: the category no longer exists, or was learnt again with another network.
             StoreError: this process was forked from the one that opened the store.
         """
         before = self._now
         return self._current() is not before
 
     def _current(self) -> OpenRevision:
-        """The revision to answer from; an answer uses one alone, whatever is changed meanwhile."""
+        """The revision to answer from: each answer uses only one, whatever changes meanwhile."""
         if is_current(self._now.category):
             return self._now
         with self._refreshing:
@@ -101,7 +101,7 @@ class Inspector:
         return OpenRevision(category, self._network)
 
     def features(self, image: ImageInput) -> ImageFeatures:
-        """What the category's network sees in an image, to ask several questions about it.
+        """Features of an image from the category's network, for several questions about it.
 
         Raises:
             ImageError: the image cannot be read; the line begins with its path.
@@ -109,7 +109,7 @@ class Inspector:
         return embed_image(self._current().backbone, image)
 
     def embed(self, images: Iterable[ImageInput]) -> Iterator[ImageFeatures | Skipped]:
-        """What the category's network sees in each image, in order and in bounded memory."""
+        """Features of each image from the category's network, in order and in bounded memory."""
         return embed_images(self._current().backbone, images)
 
     def inspect(self, image: ImageInput | ImageFeatures) -> Prediction:
@@ -142,27 +142,29 @@ class Inspector:
         where: Mapping[str, str] | None = None,
         across_categories: bool = False,
     ) -> list[Neighbor]:
-        """The library images most like this one, nearest first, without itself.
+        """The library images most similar to this one, nearest first, without the image itself.
 
-        By whole image, and of no label or type asked for, those that score as this one does come
+        In a search by whole image without a label or type, images that score like this one come
         before the others, see `search.retrieval.neighbors.scored_alike`.
 
         Args:
             image: as for `inspect`.
             by: ``whole`` compares image embeddings, ``defect`` defect embeddings, among
                 the defective images, ``region`` the patches in ``box``.
-            box: in pixels of the upright image; by region, and then only.
+            box: in pixels of the upright image; required by region, and only there.
             where: user fields that must have these values.
             across_categories: also search the other categories learnt with the same network; not
                 by region.
 
         Raises:
-            CategoryError: by defect or region, of a category that keeps no patches.
-            ImageError: the image cannot be read, by defect nothing deviates in it, or the box
-                lies outside it.
+            CategoryError: by defect or region, the category stores no patches.
+            ImageError: the image cannot be read, has no anomalous patch (by defect), or does not
+                contain the box.
         """
         if (by == "region") != (box is not None) or (box and across_categories):
-            raise ValueError("expected a box by region, in one category, and no box otherwise")
+            raise ValueError(
+                "a search by region needs a box and one category; other searches take no box"
+            )
         revision = self._current()
         category = revision.category
         if by != "whole":
@@ -188,10 +190,10 @@ class Inspector:
         )
 
     def evidence(self, prediction: Prediction, row: int, col: int) -> Evidence:
-        """The nearest normal patch of any patch of an image that was scored.
+        """The nearest normal patch of any patch of a scored image.
 
         Raises:
-            CategoryError: the category has another revision by now, so its bank another order.
+            CategoryError: the category now has another revision, and its bank another order.
         """
         revision = self._current()
         now = revision.category.entry.revision
@@ -208,22 +210,22 @@ class Inspector:
 
     @property
     def category(self) -> Category:
-        """The category at the revision open now."""
+        """The category at its open revision."""
         return self._now.category
 
     @property
     def entry(self) -> CatalogEntry:
-        """Catalog entry of the revision open now."""
+        """Catalog entry of the open revision."""
         return self.category.entry
 
     @property
     def calibration(self) -> Calibration:
-        """Calibration of the revision open now."""
+        """Calibration of the open revision."""
         return self._now.calibration
 
     @property
     def bank(self) -> MemoryBank:
-        """Memory bank of the revision open now; CategoryError if it has none, or is gone."""
+        """Memory bank of the open revision; CategoryError if it has none, or is gone."""
         return self._now.patch_scorer.bank
 
     @property
@@ -242,13 +244,14 @@ def _defect_embedding(revision: OpenRevision, features: ImageFeatures) -> Float3
     deviates = plain_defect_embedding(features.patches, scorer.bank.vectors, found)
     if deviates is None:
         raise ImageError(
-            f"{features.path}: nothing deviates, every patch equals a normal one. Search by whole."
+            f"{features.path}: every patch equals a normal one, so there is no defect to compare. "
+            "Search by whole."
         )
     return deviates
 
 
 def load_category_network(entry: CatalogEntry, weights: Path | None, device: Device) -> Backbone:
-    """The network the category was indexed with: exported, from ``weights``, or the file then."""
+    """The network with which the category was indexed, or the one in the file ``weights``."""
     source = Path(entry.source) if entry.source else None
     return load_network(
         entry.spec,

@@ -1,4 +1,4 @@
-"""One revision of a category, each piece read from the store when first asked for."""
+"""One revision of a category; each piece is read from the store when first needed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from search.retrieval.type_proposal import TypeProposer, read_proposer
 
 
 class OpenRevision:
-    """One revision of a category, as readers use it; threads may share it.
+    """One revision of a category, opened for reading; threads may share it.
 
     Args:
-        network: the network that the category was learnt with.
+        network: the network with which the category was learnt.
 
     Attributes:
         backbone: the network in the category's feature space.
@@ -33,7 +33,7 @@ class OpenRevision:
 
     @property
     def patch_scorer(self) -> PatchScorer:
-        """The scorer of a category that keeps patches; CategoryError of another."""
+        """The scorer of a category that stores patches; CategoryError for any other."""
         check_keeps_patches(self.category, "this")
         assert isinstance(self.scorer, PatchScorer)
         return self.scorer
@@ -45,10 +45,10 @@ class OpenRevision:
 
     @made_once
     def patches_by_image(self) -> PatchesByImage:
-        """The patches that search by region compares."""
+        """The stored patches that a search by region compares."""
         return PatchesByImage(self.patch_scorer.bank, read_defect_patches(self.category))
 
     @made_once
     def proposer(self) -> TypeProposer | None:
-        """What the named defects teach, if there are enough."""
+        """The proposer of defect types; None if there are too few named defects."""
         return read_proposer(self.category)

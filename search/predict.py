@@ -1,4 +1,4 @@
-"""From an image's features to its prediction: verdict, evidence, and what it resembles."""
+"""Turns an image's features into its prediction: verdict, evidence, and similar past defects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.retrieval.type_proposal import SeenBefore
 
 
 def predict(revision: OpenRevision, features: ImageFeatures) -> Prediction:
-    """What the category says of an image."""
+    """The prediction for an image from its features."""
     found = revision.scorer.score(features)
     calibration, entry = revision.calibration, revision.category.entry
     verdict = calibration.verdict(found.score)
@@ -41,7 +41,7 @@ def predict(revision: OpenRevision, features: ImageFeatures) -> Prediction:
 def evidence(
     revision: OpenRevision, query_cell: tuple[int, int], nearest: NearestNormal, size: Size
 ) -> Evidence:
-    """A patch beside the nearest normal one.
+    """A patch together with its nearest normal patch.
 
     Args:
         query_cell: row and column of the patch, in an image of ``size`` (height, width) pixels.

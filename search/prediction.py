@@ -1,9 +1,9 @@
-"""What vecspect says of one image, and the reasons it gives."""
+"""The verdict on one image, with the reasons for it."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from indexer.calibration.base import Verdict
 from indexer.records.drift_window import Inspected
 from indexer.scoring.anomaly_map import anomaly_map
 from indexer.scoring.base import Scored
-from search.render import Panel, overlay, panels
+from search.render import PANEL, Panel, at_panel_height, overlay, panels
 from search.retrieval.type_proposal import SeenBefore
 
 Float32 = NDArray[np.float32]
@@ -26,15 +26,16 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A query patch beside its nearest normal patch.
+    """A query patch and its nearest normal patch.
 
     Attributes:
         query_cell: row and column of the query patch.
-        query_box: the same in pixels of the original upright image.
-        distance: Euclidean, between the two patches; of an image-level backbone the image score.
-        image_id, path: of the normal library image.
+        query_box: the query patch in pixels of the original upright image.
+        distance: Euclidean distance between the two patches; for an image-level backbone the image
+            score.
+        image_id, path: the normal library image.
         cell: row and column of the normal patch.
-        box: the same in pixels of the normal image.
+        box: the normal patch in pixels of the normal image.
     """
 
     query_cell: tuple[int, int]
@@ -51,23 +52,23 @@ class Prediction:
     """Verdict on one image, with its reasons.
 
     Attributes:
-        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` of an image in memory.
+        path: the file; ``<bytes>``, ``<image>`` or ``<array>`` for an image in memory.
         sha256: hex digest of the file's bytes, see `backbones.decode.LoadedImage`.
-        category, backbone: what the image was scored against.
+        category, backbone: category and backbone against which the image was scored.
         score: raw image score, in units of patch distance.
         p_value: (1 + calibration scores at or above the score) / (n + 1).
         verdict: ``ok``, ``review`` or ``reject``.
-        threshold: score from which an image is rejected.
+        threshold: score above which an image is rejected.
         map_threshold: level of the anomaly map that normal images do not reach, see `Calibration`.
         box: the worst region, in pixels of the original upright image.
-        evidence: the worst patch beside its nearest normal one.
-        revision: of the category, at which the image was scored.
-        scored: the distances of its patches, and what they were measured to.
+        evidence: the worst patch and its nearest normal patch.
+        revision: revision of the category at which the image was scored.
+        scored: the distances of its patches, and the normal patches they were measured to.
         geometry: where the patches lie in the original upright image.
         quality: (2,) float32 brightness and sharpness, see `backbones.decode.image_quality`.
-        source: where the pixels can be had again: the file, its bytes, or the upright image.
-        seen_before: of a rejected image, what the library's named defects say of it; None where
-            there are none to ask.
+        source: source of the full pixels: the file, its bytes, or the upright image.
+        seen_before: comparison of a rejected image with the library's named defects; None if there
+            are none.
     """
 
     path: Path
@@ -115,26 +116,26 @@ class Prediction:
         return self.geometry.image[0]
 
     def anomaly_map(self) -> Float32:
-        """(height, width) float32, in pixels of the original upright image."""
+        """The anomaly map (height, width) float32, in pixels of the original upright image."""
         return anomaly_map(self.distances, self.geometry)
 
     def explain(self) -> Image.Image:
-        """One RGB picture that says why, at most 360 pixels high beside its captions.
+        """One RGB picture that explains the verdict, at most 360 pixels high plus captions.
 
-        The image, its heat map with the worst region outlined, and the normal image that the
-        nearest patch comes from; of an image-level backbone without the heat map.
+        It shows the image, its heat map with the worst region outlined, and the normal image with
+        the nearest patch; for an image-level backbone there is no heat map.
 
         Raises:
-            ImageError: the file is gone, or has changed since it was scored.
+            ImageError: the file is missing, or has changed since it was scored.
         """
         image, evidence = self._upright(), self.evidence
         said = f"{self.verdict}  score {self.score:.3g}  p {self.p_value:.2g}"
         pictures: list[Panel] = [(image, f"{self.path.name}\n{said}", evidence.query_box)]
         level = "patch" if self.distances.size > 1 else "image"
         if level == "patch":
-            heat = overlay(image, self.anomaly_map(), threshold=self.map_threshold)
+            heat, box = self._heat(image)
             caption = f"heat map, worst region\nthreshold {self.map_threshold:.3g}"
-            pictures.append((heat, caption, self.box))
+            pictures.append((heat, caption, box))
         try:
             normal = load_image(evidence.path).pixels
             name = Path(evidence.path).name
@@ -144,6 +145,13 @@ class Prediction:
             missing = Image.new("RGB", image.size, (228, 228, 231))
             pictures.append((missing, f"nearest normal image not readable\n{error}", None))
         return panels(pictures)
+
+    def _heat(self, image: Image.Image) -> tuple[Image.Image, Box]:
+        """Heat map over the image at the height of a panel, and the worst region in its pixels."""
+        small = at_panel_height(image)
+        shown = replace(self.geometry, image=(small.height, small.width))
+        heat = overlay(small, anomaly_map(self.distances, shown), threshold=self.map_threshold)
+        return heat, Box(*(round(side * PANEL / image.height) for side in self.box.as_list()))
 
     def _upright(self) -> Image.Image:
         try:
@@ -155,7 +163,7 @@ class Prediction:
         return loaded.pixels
 
     def inspected(self) -> Inspected:
-        """What the drift window keeps of the image."""
+        """The record of the image for the drift window."""
         return Inspected(
             self.sha256, self.revision, self.score, self.p_value, self.verdict, self.quality
         )

@@ -22,25 +22,25 @@ _INK, _PAPER, _MARK = (24, 24, 27), (255, 255, 255), (0, 174, 239)
 
 
 def overlay(image: Image.Image, values: Float32, *, threshold: float) -> Image.Image:
-    """``image`` under the heat of ``values`` (height, width), as of `heat_colours`."""
+    """``image`` blended with the heat of ``values`` (height, width), see `heat_colours`."""
     colours, strength = heat_colours(values, threshold=threshold)
     blended = np.asarray(image, dtype=np.float32) * (1 - strength) + colours * strength
     return Image.fromarray(blended.astype(np.uint8))
 
 
 def heat_layer(values: Float32, *, threshold: float) -> Image.Image:
-    """RGBA picture of the heat of ``values`` (height, width) alone, to be laid over the image."""
+    """RGBA picture of the heat of ``values`` (height, width), to be laid over the image."""
     colours, strength = heat_colours(values, threshold=threshold)
     return Image.fromarray(np.concatenate([colours, strength * 255], axis=2).astype(np.uint8))
 
 
 def heat_colours(values: Float32, *, threshold: float) -> tuple[Float32, Float32]:
-    """(height, width, 3) colours 0 to 255 and (height, width, 1) strengths 0 to 0.75 of a map.
+    """Colours (height, width, 3) from 0 to 255 and strengths (height, width, 1) up to 0.75.
 
-    The colours mean the same for every image of a category: nothing below 0.7 times the
-    threshold, full heat from 1.3 times the threshold on.
+    The colours mean the same for every image of a category: no heat below 0.7 times the threshold,
+    full heat from 1.3 times the threshold on.
     """
-    # normal images that repeat those of the bank make a threshold of zero
+    # the threshold is zero if the calibration images repeat those of the bank
     heat = np.clip((values / max(threshold, 1e-12) - 0.7) / 0.6, 0.0, 1.0)
     return _palette()[(heat * 255).astype(np.uint8)], (0.75 * np.sqrt(heat))[..., None]
 
@@ -53,12 +53,15 @@ def _palette() -> NDArray[np.float32]:
     return (colormaps["inferno"](np.linspace(0.15, 1, 256))[:, :3] * 255).astype(np.float32)
 
 
+def at_panel_height(picture: Image.Image) -> Image.Image:
+    """The picture resized to the height of a panel."""
+    return picture.resize((max(1, round(picture.width * PANEL / picture.height)), PANEL))
+
+
 def panels(pictures: Sequence[Panel]) -> Image.Image:
-    """The pictures side by side at one height, each with a caption above and a box outlined."""
+    """The pictures side by side at one height, with captions above and their boxes outlined."""
     font = ImageFont.load_default(size=15)
-    scaled = [
-        (p.resize((max(1, round(p.width * PANEL / p.height)), PANEL)), p) for p, _, _ in pictures
-    ]
+    scaled = [(at_panel_height(picture), picture) for picture, _, _ in pictures]
     width = sum(s.width for s, _ in scaled) + _MARGIN * (len(scaled) + 1)
     sheet = Image.new("RGB", (width, PANEL + _CAPTION + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -77,7 +80,7 @@ def panels(pictures: Sequence[Panel]) -> Image.Image:
 
 
 def _fit(caption: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Each line cut to ``width`` pixels, with an ellipsis where something is missing."""
+    """Each line cut to ``width`` pixels, with an ellipsis if something is missing."""
     lines = []
     for line in caption.splitlines():
         cut = line

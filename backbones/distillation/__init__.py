@@ -1,1 +1,1 @@
-"""A small network learns to predict the features of a larger one."""
+"""Trains a small network to predict the features of a larger one."""

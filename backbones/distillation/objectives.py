@@ -1,4 +1,4 @@
-"""Distillation objectives: a teacher's maps layer by layer, or as one description of patches."""
+"""Distillation objectives: match the teacher's maps layer by layer, or its patch features."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Objective(Protocol):
     """Both sides of a distillation loss, from the same (N, 3, S, S) crops."""
 
     learner: nn.Module
-    """All that is trained."""
+    """Every module that is trained."""
 
     def targets(self, pixels: Tensor) -> list[Tensor]:
         """The teacher's maps, each (N, C, H, W), not normalised."""
 
     def predictions(self, pixels: Tensor) -> list[Tensor]:
-        """The learner's maps of the same shapes."""
+        """The learner's maps, of the same shapes as the targets."""
 
     def network(self) -> nn.Module:
         """The student as ``build_network`` makes it."""
@@ -31,7 +31,7 @@ class Objective(Protocol):
 
 
 class LayerByLayer:
-    """A CNN whose maps are matched to those of the teacher's layers."""
+    """Distils a CNN by matching its maps to those of the teacher's layers."""
 
     def __init__(self, teacher: Trunk, spec: BackboneSpec) -> None:
         self._teacher = teacher
@@ -44,24 +44,24 @@ class LayerByLayer:
         self.learner: nn.Module = nn.ModuleDict({"student": self._student, "heads": self._heads})
 
     def targets(self, pixels: Tensor) -> list[Tensor]:
-        """One map per layer."""
+        """The teacher's maps, one per layer."""
         return cast(list[Tensor], self._teacher(pixels))
 
     def predictions(self, pixels: Tensor) -> list[Tensor]:
-        """One map per layer."""
+        """The student's maps after their 1x1 heads, one per layer."""
         return [head(m) for head, m in zip(self._heads, self._student(pixels), strict=True)]
 
     def network(self) -> nn.Module:
-        """Trunk and PatchCore head."""
+        """The student trunk with the PatchCore head."""
         return PatchCoreNetwork(self._student)
 
     def state(self) -> dict[str, Tensor]:
-        """Student's weights under timm's names."""
+        """The student's weights under timm's names."""
         return cast(dict[str, Tensor], self._student.model.state_dict())
 
 
 class DescribePatches:
-    """A PDN that predicts the teacher's PatchCore features from half the resolution."""
+    """Distils a PDN that predicts the teacher's PatchCore features from half the resolution."""
 
     def __init__(self, teacher: Trunk, spec: BackboneSpec) -> None:
         self._teacher = PatchCoreNetwork(teacher)
@@ -69,14 +69,14 @@ class DescribePatches:
         self.learner: nn.Module = self._student
 
     def targets(self, pixels: Tensor) -> list[Tensor]:
-        """(N, 384, S/8, S/8): neighbouring channels averaged."""
+        """The teacher's patch features (N, 384, S/8, S/8), neighbouring channels averaged."""
         patches, _ = self._teacher(pixels)
         pooled = nn.functional.adaptive_avg_pool1d(patches.flatten(1, 2), TEACHER_DIM)
         count, rows, cols, _ = patches.shape
         return [pooled.reshape(count, rows, cols, TEACHER_DIM).permute(0, 3, 1, 2)]
 
     def predictions(self, pixels: Tensor) -> list[Tensor]:
-        """(N, 384, S/8, S/8)."""
+        """The student's maps (N, 384, S/8, S/8)."""
         half = nn.functional.interpolate(
             pixels, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False
         )
@@ -87,7 +87,7 @@ class DescribePatches:
         return self._student
 
     def state(self) -> dict[str, Tensor]:
-        """Student's weights, numbered as in a sequential."""
+        """The student's weights, numbered as in an ``nn.Sequential``."""
         return self._student.teacher.layers.state_dict()
 
 
@@ -95,4 +95,4 @@ OBJECTIVES: dict[str, type[LayerByLayer] | type[DescribePatches]] = {
     "patchcore": LayerByLayer,
     "pdn": DescribePatches,
 }
-"""Objective by the student's family."""
+"""Objectives by the student's family."""

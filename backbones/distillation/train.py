@@ -2,13 +2,13 @@
 
 ``python -m backbones.distillation.train --teacher-weights FILE --images DIR --out FILE``
 
-Two recipes. A CNN student (``compact``) sees what the teacher sees; its maps pass through 1x1
-heads, thrown away afterwards, and match the teacher's maps layer by layer. A PDN student
-(``efficientad-small``, ``-medium``) follows Batzner et al. 2024, algorithm 1: the teacher's
-PatchCore features of the crop, averaged to 384 channels on a 64 x 64 grid, are predicted from the
-crop at half its size. Targets are normalised per channel, the loss is the mean squared error, and
-both augment more than the paper. The state is saved as it goes: the same command continues an
-interrupted run and ends with the same weights.
+Two recipes. A CNN student (``compact``) gets the same crops as the teacher; its maps pass through
+1x1 heads, which are discarded afterwards, and are matched to the teacher's maps layer by layer. A
+PDN student (``efficientad-small``, ``-medium``) follows Batzner et al. 2024, algorithm 1: the
+teacher's PatchCore features of the crop, averaged to 384 channels on a 64 x 64 grid, are predicted
+from the crop at half its size. Targets are normalised per channel, the loss is the mean squared
+error, and both recipes augment more than the paper. The training state is saved regularly: the same
+command resumes an interrupted run and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SAVE_EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What fixes a training run. ``crop`` is in pixels, ``batch`` in images."""
+    """Parameters that fix a training run. ``crop`` is in pixels, ``batch`` in images."""
 
     teacher: str
     student: str
@@ -72,7 +72,7 @@ def augmentation(crop: int) -> v2.Transform:
 
 
 class Crops:
-    """Random crops of a folder of images; the batch of a step depends on seed and step alone."""
+    """Random crops of a folder of images; a batch depends only on the seed and the step."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -82,7 +82,7 @@ class Crops:
         self.transform = augmentation(recipe.crop)
 
     def batch(self, step: int) -> Tensor:
-        """(B, 3, S, S) float32."""
+        """The batch of a step, (B, 3, S, S) float32."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + step)
         chosen = torch.randint(len(self.paths), (self.recipe.batch,)).tolist()
         crops = [self.transform(Image.open(self.paths[i]).convert("RGB")) for i in chosen]
@@ -93,10 +93,10 @@ class Crops:
 def channel_statistics(
     objective: Objective, crops: Crops, device: str, batches: int
 ) -> list[list[Tensor]]:
-    """Mean and deviation per teacher channel, each (1, C, 1, 1), over a few batches."""
+    """Mean and deviation of each teacher channel, each (1, C, 1, 1), over a few batches."""
     sums: dict[int, list[Tensor]] = {}
     for step in range(batches):
-        # negative steps: these crops are not those of the training steps
+        # negative steps: these crops differ from those of the training steps
         for i, m in enumerate(objective.targets(crops.batch(-1 - step).to(device))):
             moments = [m.mean((0, 2, 3)), m.square().mean((0, 2, 3))]
             sums[i] = [a + b for a, b in zip(sums[i], moments, strict=True)] if step else moments
@@ -104,14 +104,14 @@ def channel_statistics(
     for first, second in sums.values():
         mean = first / batches
         deviation = (second / batches - mean.square()).clamp_min(0).sqrt()
-        # a channel that a few batches did not wake would otherwise drown all others
+        # a channel that is almost silent in these batches would otherwise dominate all others
         deviation = deviation.clamp_min(0.01 * float(deviation.mean()) + 1e-6)
         statistics.append([mean[None, :, None, None], deviation[None, :, None, None]])
     return statistics
 
 
 def learning_rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine to zero."""
+    """Learning rate of a step: linear warm-up, then half a cosine down to zero."""
     if step < WARMUP_STEPS:
         return recipe.learning_rate * (step + 1) / WARMUP_STEPS
     progress = (step - WARMUP_STEPS) / max(1, recipe.steps - WARMUP_STEPS)
@@ -119,11 +119,12 @@ def learning_rate_at(step: int, recipe: Recipe) -> float:
 
 
 def make_objective(recipe: Recipe, teacher_weights: Path, device: str) -> Objective:
-    """Teacher with its weights, student with random ones."""
+    """The objective of a recipe: the teacher with its weights, the student with random ones."""
     teacher_spec, spec = find_spec(recipe.teacher), find_spec(recipe.student)
     if teacher_spec.family != "patchcore" or spec.family not in OBJECTIVES:
         raise BackboneError(
-            "a teacher is a patchcore-* network, and a student another of them or efficientad-*; "
+            "the teacher must be a patchcore-* network and the student another of these or "
+            "efficientad-*; "
             f"got {recipe.teacher} and {recipe.student}."
         )
     teacher = Trunk(teacher_spec, load_state(teacher_weights)).requires_grad_(False)
@@ -135,7 +136,7 @@ def make_objective(recipe: Recipe, teacher_weights: Path, device: str) -> Object
 
 
 def train(recipe: Recipe, teacher_weights: Path, images: Path, out: Path, device: str) -> None:
-    """Run (or continue) the recipe; writes ``out`` (fp16 OpenVINO IR) and the files beside it."""
+    """Run or resume the recipe; writes ``out`` (fp16 OpenVINO IR) and the files beside it."""
     state_file, log_file = out.with_suffix(".state.pt"), out.with_suffix(".log.csv")
     objective = make_objective(recipe, teacher_weights, device)
     optimizer = torch.optim.AdamW(
@@ -189,7 +190,7 @@ def _step(
     statistics: list[list[Tensor]],
     optimizer: torch.optim.Optimizer,
 ) -> Tensor:
-    """One step of training; the losses by layer."""
+    """Run one training step and return the losses by layer."""
     with torch.no_grad():
         targets = [
             (m - mean) / deviation
@@ -204,7 +205,7 @@ def _step(
 
 
 def _write(objective: Objective, recipe: Recipe, out: Path, images: int) -> None:
-    """The student as .safetensors and as IR, both fp16, and the recipe."""
+    """Write the student as .safetensors and as IR, both fp16, and the recipe."""
     objective.learner.cpu().eval()
     state = objective.state()
     halved = {k: v.half().contiguous() for k, v in state.items() if v.is_floating_point()}
@@ -245,7 +246,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="3600; 60000 for a PDN, as in its paper")
     parser.add_argument("--batch", type=int, help="24; 16 for a PDN")
-    parser.add_argument("--crop", type=int, help="160; 512 for a PDN, which itself sees half")
+    parser.add_argument("--crop", type=int, help="160; 512 for a PDN, which is given half of that")
     parser.add_argument("--learning-rate", type=float, help="2e-3; 1e-4 for a PDN")
     parser.add_argument("--weight-decay", type=float, help="0.02; 1e-5 for a PDN")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,1 +1,1 @@
-"""Torch networks by family, and the graph that goes from pixels to embeddings."""
+"""Torch networks by family, and the graph from pixels to embeddings."""

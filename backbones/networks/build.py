@@ -1,4 +1,4 @@
-"""The torch network of a spec, and the graph that goes from pixels to embeddings."""
+"""The torch network of a spec, and the graph from pixels to embeddings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_network(spec: BackboneSpec, state: Mapping[str, Tensor] | None = None)
 class Graph(nn.Module):
     """(N, Y, X, 3) uint8 pixels -> patches (N, H, W, D), image embeddings (N, D), float32.
 
-    The network may run in another type: it is given its own.
+    The network may run in another floating-point type; its input is converted to it.
     """
 
     def __init__(self, network: nn.Module, spec: BackboneSpec) -> None:
@@ -43,14 +43,14 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalise and embed."""
+        """Normalise the pixels and embed them."""
         normalised = ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         patches, images = self.network(normalised.to(self.dtype))
         return patches.float(), images.float()
 
 
 def example_pixels(spec: BackboneSpec, count: int = 2) -> Tensor:
-    """(N, Y, X, 3) uint8 noise, the same every time, for exports and parity checks."""
+    """(N, Y, X, 3) uint8 noise, always the same, for exports and parity checks."""
     shape = (count, *spec.shape, 3)
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)

@@ -1,9 +1,9 @@
 """The patch description network (PDN), EfficientAD's teacher.
 
 Batzner et al., "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies",
-WACV 2024, tables 6 and 7 (supplement). Its 64 x 64 cells of a 256 px input stand 4 pixels apart;
-here 2 x 2 of them are averaged, because a memory bank pays for cells twice, in what it keeps and
-in what it searches. A category normalises the channels.
+WACV 2024, tables 6 and 7 (supplement). A 256 px input gives 64 x 64 cells 4 pixels apart; here each
+2 x 2 of them are averaged, because a memory bank pays twice for cells: when it stores them and when
+it searches them. A category normalises the channels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _LAYERS: dict[str, list[tuple[int, int, int] | None]] = {
 
 
 def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
-    """The network of ``spec``, see `build_network`."""
+    """The PDN of ``spec``, see `build_network`."""
     return PdnNetwork(spec, state)
 
 
 class PatchDescriptionNetwork(nn.Module):
-    """(N, 3, Y, X) -> (N, 384, Y/4, X/4); without padding eight rows and columns fewer."""
+    """The teacher: (N, 3, Y, X) -> (N, 384, Y/4, X/4), eight rows and columns fewer unpadded."""
 
     def __init__(self, architecture: str, *, padding: bool = True) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PatchDescriptionNetwork(nn.Module):
         return maps
 
     def load(self, state: Mapping[str, Tensor], what: str) -> None:
-        """Copy weights, named by number of convolution (``conv1.``) or of layer (``0.``).
+        """Copy weights, named by convolution number (``conv1.``) or layer number (``0.``).
 
         Raises:
             BackboneError: the weights are not those of this network.
@@ -70,7 +70,7 @@ class PatchDescriptionNetwork(nn.Module):
 
 
 class PdnNetwork(nn.Module):
-    """(N, 3, Y, X) -> patches (N, Y/8, X/8, 384), image embedding (N, 384), the mean patch."""
+    """The teacher pooled: (N, 3, Y, X) -> patches (N, Y/8, X/8, 384) and their mean (N, 384)."""
 
     def __init__(self, spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()

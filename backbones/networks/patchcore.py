@@ -19,7 +19,7 @@ from backbones.networks.timm_models import cut_model
 
 
 def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
-    """The network of ``spec``, see `build_network`."""
+    """The PatchCore network of ``spec``, see `build_network`."""
     return PatchCoreNetwork(Trunk(spec, state))
 
 
@@ -34,7 +34,7 @@ class Trunk(nn.Module):
         self.channels = [int(model.feature_info[i]["num_chs"]) for i in self.layers]
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """The maps, not averaged."""
+        """The maps of the spec's layers, not averaged."""
         maps: list[Tensor] = self.model.forward_intermediates(
             pixels, indices=self.layers, output_fmt="NCHW", stop_early=True, intermediates_only=True
         )

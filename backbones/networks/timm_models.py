@@ -1,6 +1,6 @@
-"""timm networks: which maps they give, cutting them after the last one used, and their weights.
+"""Networks from timm: their maps, cutting them after the last layer used, and their weights.
 
-This module needs torch and timm. It is imported only to export, train or run a torch network.
+This module needs torch and timm, so it is imported only to export, train or run a torch network.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from backbones.geometry import in_words
 
 PREFIX = "timm:"
 MIDDLE_STRIDES = (8, 16)
-"""Strides of the maps that a CNN gives by default (layer2 and layer3 of a ResNet, as PatchCore)."""
+"""Strides of a CNN's default maps (layer2 and layer3 of a ResNet, as in PatchCore)."""
 
 
 def timm_spec(name: str) -> BackboneSpec:
-    """The spec of ``timm:NAME[:layers]``, ``layers`` being timm's feature indices.
+    """The spec of ``timm:NAME[:layers]``, where ``layers`` are timm's feature indices.
 
-    Without ``layers`` a CNN gives its last maps of stride 8 and 16, a transformer the tokens of
-    its last block. Input size and normalisation are those of timm's pretrained weights; a CNN
-    that takes any size gets 256 pixels.
+    Without ``layers``, a CNN gives its last maps of stride 8 and 16 and a transformer the tokens of
+    its last block. Input size and normalisation are those of timm's pretrained weights; a CNN that
+    accepts any size gets 256 pixels.
 
     Raises:
         BackboneError: no such network, one without feature maps, or no such layers.
@@ -82,14 +82,14 @@ def _layers(wanted: str, strides: list[int], transformer: bool, name: str) -> tu
         layers = (-1,)
     if layers[0] < 0 or layers[-1] >= len(strides):
         raise BackboneError(
-            f"'{name}' asks for layers '{wanted}': expected numbers from 0 to {len(strides) - 1} "
-            f"with commas between, of strides {', '.join(map(str, strides))}."
+            f"'{name}' names the layers '{wanted}': expected numbers from 0 to {len(strides) - 1} "
+            f"separated by commas, of strides {', '.join(map(str, strides))}."
         )
     return layers
 
 
 def cut(model: Any, layers: tuple[int, ...]) -> None:
-    """Drop what lies beyond the last of ``layers``, where timm knows how to."""
+    """Drop the layers beyond the last of ``layers``, if timm supports it for this model."""
     if hasattr(model, "prune_intermediate_layers"):
         model.prune_intermediate_layers(list(layers), prune_norm=False, prune_head=True)
 
@@ -97,11 +97,12 @@ def cut(model: Any, layers: tuple[int, ...]) -> None:
 def cut_model(spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> nn.Module:
     """The timm network cut after the last layer used, with ``state`` or random weights.
 
-    A network tied to an input size is resized to the spec's after loading, as timm does it
+    A network tied to an input size is resized to that of the spec after loading, in timm's way
     (position embeddings are interpolated).
 
     Raises:
-        BackboneError: ``state`` belongs to another network, or the input size does not suit it.
+        BackboneError: ``state`` belongs to another network, or the network does not accept the
+            input size.
     """
     model: Any = timm.create_model(spec.architecture, pretrained=False)
     if spec.stride_in_1x1:
@@ -115,7 +116,7 @@ def cut_model(spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> 
     if hasattr(model, "set_input_size"):
         try:
             model.set_input_size(img_size=spec.shape)
-        except Exception as error:  # timm's networks assert and raise what they like
+        except Exception as error:  # timm's networks raise errors of any kind
             raise BackboneError(
                 f"timm's '{spec.architecture}' does not take an input of {in_words(spec.shape)} "
                 "px: choose another --input-size."
@@ -126,13 +127,13 @@ def cut_model(spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> 
 def copy_weights(
     network: nn.Module, state: Mapping[str, Tensor], known: set[str], what: str
 ) -> None:
-    """Copy ``state`` into ``network``; BackboneError if it belongs to another than ``what``.
+    """Copy ``state`` into ``network``; BackboneError if it is not that of a ``what``.
 
     Weights beyond the cut (later stages, classifier) are ignored. A name that is not ``known``
     marks the file of a deeper sibling, which would otherwise load.
     """
     wanted = network.state_dict()
-    # a token that only the training of DINOv2 used lies in its published file
+    # DINOv2's published file holds a token that only its training used
     foreign = [k for k in state if k not in known and k != "mask_token"]
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     misshapen = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]

@@ -1,6 +1,6 @@
 """The 4096-d image embedding of VGG16: after the second fully connected layer's ReLU.
 
-Simonyan & Zisserman, ICLR 2015, configuration D. It says what an image shows, not where.
+Simonyan & Zisserman, ICLR 2015, configuration D. It describes what an image shows, not where.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _TORCHVISION = {
 
 
 def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
-    """The network of ``spec``, see `build_network`."""
+    """The VGG16 of ``spec``, see `build_network`."""
     return Vgg16Network(spec, state)
 
 
 class Vgg16Network(nn.Module):
-    """(N, 3, 224, 224) -> patches (N, 1, 1, 4096), image embedding (N, 4096), the same values."""
+    """VGG16: (N, 3, 224, 224) -> embedding (N, 4096), also given as patches (N, 1, 1, 4096)."""
 
     def __init__(self, spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Vgg16Network(nn.Module):
 
 
 def _as_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Torchvision's names and shapes of the fully connected layers in timm's convolutional ones."""
+    """Weights under timm's names: torchvision's fully connected layers become convolutions."""
     renamed = {}
     for name, weight in state.items():
         layer, _, kind = name.rpartition(".")

@@ -1,8 +1,8 @@
 """Patch tokens and class token of a vision transformer.
 
 Damm et al., "AnomalyDINO", WACV 2025: the normalised patch tokens of the last block, compared by
-cosine. They leave here with length 1, where half the squared Euclidean distance is the cosine
-distance, so that one exact search serves all backbones.
+cosine. They are returned with length 1, so that half the squared Euclidean distance is the cosine
+distance and one exact search serves all backbones.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from backbones.networks.timm_models import cut_model
 
 
 def build(spec: BackboneSpec, state: Mapping[str, Tensor] | None) -> nn.Module:
-    """The network of ``spec``, see `build_network`."""
+    """The vision transformer of ``spec``, see `build_network`."""
     return TokenNetwork(spec, state)
 
 
 class TokenNetwork(nn.Module):
-    """(N, 3, Y, X) -> patches (N, H, W, D) of length 1, image embedding (N, D).
+    """Token network: (N, 3, Y, X) -> patches (N, H, W, D) of length 1, image embedding (N, D).
 
-    The image embedding is the class token, or the mean patch where the network has none.
+    The image embedding is the class token, or the mean patch if the network has no class token.
     """
 
     def __init__(self, spec: BackboneSpec, state: Mapping[str, Tensor] | None = None) -> None:

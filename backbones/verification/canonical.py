@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from backbones.base import Backbone, Float32
-from backbones.errors import BackboneError
-from backbones.pipeline import Skipped, embed_files
+from backbones.errors import BackboneError, ImageError
+from backbones.pipeline import embed_image
 from backbones.weights import ASSETS
 
 PICTURE = ASSETS / "verify.png"
@@ -54,10 +54,10 @@ def patches_of_picture(backbone: Backbone) -> Float32:
     Raises:
         BackboneError: the picture is missing or damaged.
     """
-    (found,) = embed_files(backbone, [PICTURE])
-    if isinstance(found, Skipped):
-        raise BackboneError(f"{PICTURE}: {found.reason}. Install vecspect again.")
-    return found.patches
+    try:
+        return embed_image(backbone, PICTURE).patches
+    except ImageError as error:
+        raise BackboneError(f"{error}. Install vecspect again.") from error
 
 
 def draw_picture() -> Image.Image:

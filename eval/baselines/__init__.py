@@ -1,1 +1,1 @@
-"""What vecspect is compared with: baselines on the same embeddings, and in other libraries."""
+"""Baselines for comparison: on the same embeddings, and in other libraries."""

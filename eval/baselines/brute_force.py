@@ -1,9 +1,9 @@
 """The baseline without a coreset: plain fp32 brute force over every normal patch.
 
-Image scores only. A patch whose distance to *some* normal patches is already below the largest
-nearest-neighbour distance found in its image cannot decide the score. Patches are therefore taken
-in descending order of such an upper bound until none is above the maximum. The distances are those
-of the fp32 expansion |q|^2 - 2 q.b + |b|^2 over the whole set.
+It gives image scores only. A patch whose distance to *some* normal patches is already below the
+largest nearest-neighbour distance found in its image cannot determine the score. Patches are
+therefore searched in descending order of such an upper bound until no bound exceeds the maximum.
+The distances are those of the fp32 expansion |q|^2 - 2 q.b + |b|^2 over the whole set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SLACK = 1 + 1e-4
 
 
 class BruteForce:
-    """All patches (N, D) of the normal images, none left out."""
+    """Baseline that keeps all patches (N, D) of the normal images."""
 
     def __init__(self, backbone: Backbone, patches: Float32) -> None:
         self._backbone = backbone
@@ -47,9 +47,9 @@ class BruteForce:
         return len(self._patches)
 
     def scores(self, paths: Iterable[Path], upper_bounds: Iterable[Float32]) -> list[float]:
-        """Image score of each file, nan where it cannot be read.
+        """Image score of each file, nan if it cannot be read.
 
-        ``upper_bounds``: per file, (H, W) float32 distances to any subset of these patches.
+        ``upper_bounds`` holds, per file, (H, W) float32 distances to any subset of these patches.
         """
         outcomes = embed_images(self._backbone, paths)
         return [
@@ -60,7 +60,7 @@ class BruteForce:
         ]
 
     def score(self, queries: Float32, upper_bounds: Float32) -> float:
-        """Largest nearest-neighbour distance of ``queries`` (Q, D), bounded above by (Q,)."""
+        """Largest nearest-neighbour distance of ``queries`` (Q, D), with upper bounds (Q,)."""
         order = np.argsort(-upper_bounds)
         largest = 0.0
         for start in range(0, len(order), _PATCHES_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Other ways to compare defects, as baselines of the defect embedding that the library stores."""
+"""Other ways to compare defects, as baselines for the stored defect embedding."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MARGIN = 0.5
 
 
 def baseline_likenesses(inspector: Inspector, paths: Sequence[Path]) -> dict[str, Float32]:
-    """Likeness (N, N) of defective images, a query's row against all, by name of the way.
+    """Similarity (N, N) of defective images by each baseline, one row per query.
 
-    ``patches``: the anomalous patches, less the mean normal one, pooled and whitened like the
-    defect embedding. ``residual``: the defect embedding, not whitened. ``regions``: the whitened
-    residuals of each region that stands out, and of a query's regions the mean best match, by how
-    far they stand out. ``crop``: the worst region, cut out and seen by the network as an image of
-    its own. ImageError names an image that cannot be read.
+    ``patches``: the anomalous patches, less the mean normal patch, pooled and whitened like the
+    defect embedding. ``residual``: the defect embedding before whitening. ``regions``: the whitened
+    residuals of each anomalous region, and the mean best match of the query's regions, weighted by
+    how anomalous they are. ``crop``: the worst region, cropped and embedded as an image of its own.
+    ImageError names an image that cannot be read.
     """
     bank, whitening = inspector.bank.vectors, read_whitening(inspector.category)
     mean = bank.mean(axis=0)
@@ -67,7 +67,7 @@ def _readable(inspector: Inspector, paths: Sequence[Path]) -> Iterator[ImageFeat
 def _regions(
     residuals: Float32, distances: Float32, whitening: Whitening
 ) -> tuple[Float32, Float32]:
-    """Whitened mean residual (R, D) of each region that stands out, and its share (R,) of that."""
+    """Whitened mean residual (R, D) of each anomalous region, and the region's share (R,)."""
     weights = standing_out(distances)
     labels, count = ndimage.label(weights > 0)
     each = [(labels == region + 1) * weights for region in range(count)]

@@ -1,7 +1,7 @@
-"""Baselines in other libraries: plain torch here, anomalib and faiss asked over a pipe.
+"""Baselines in other libraries: plain torch in this process, anomalib and faiss over a pipe.
 
-These are timed beside ours on the same memory bank (`eval.speed`), one image or one bank at a time,
-and so have requests of their own in place of `eval.baselines.table.Baseline`.
+They are timed alongside vecspect on the same memory bank (`eval.speed`), one image or one bank at a
+time, and therefore have requests of their own instead of `eval.baselines.table.Baseline`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PYTHON = ROOT / ".venv-compare" / "bin" / "python"
 
 
 class ExternalBaseline:
-    """A running worker of libraries with an environment of their own; a context that ends it."""
+    """A running worker with an environment of its own; as a context manager it ends the worker."""
 
     def __init__(self) -> None:
         if not PYTHON.exists():
@@ -43,7 +43,7 @@ class ExternalBaseline:
         self._files = tempfile.TemporaryDirectory(prefix="vecspect-")
         self.folder = Path(self._files.name)
         with (self.folder / "log.txt").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and script
+            self._process = subprocess.Popen(  # noqa: S603  vecspect's own interpreter and script
                 [PYTHON, worker.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -60,7 +60,7 @@ class ExternalBaseline:
         self._files.cleanup()
 
     def ask(self, call: str, **arguments: Any) -> dict[str, Any]:
-        """The answer; VecspectError with the end of the worker's log if it gave none."""
+        """Return the worker's answer; if there is none, VecspectError quotes the end of its log."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps({"call": call, **arguments}) + "\n")
@@ -73,7 +73,7 @@ class ExternalBaseline:
         return answer
 
     def write(self, name: str, array: NDArray[Any]) -> str:
-        """Path of a .npy file with ``array``."""
+        """Write ``array`` to a .npy file and return its path."""
         file = self.folder / f"{name}.npy"
         np.save(file, array)
         return str(file)
@@ -82,7 +82,7 @@ class ExternalBaseline:
 class TorchCdist:
     """Plain torch: fp32 network, ``torch.cdist`` to a bank (M, D) float32, upsampling and blur.
 
-    What a direct implementation of PatchCore does for one image.
+    This is how a direct implementation of PatchCore processes one image.
     """
 
     def __init__(self, spec: BackboneSpec, weights: Path, bank: Float32) -> None:

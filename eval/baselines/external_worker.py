@@ -1,8 +1,8 @@
-"""Baselines with libraries of their own, asked over a pipe.
+"""Baselines in libraries of their own, queried over a pipe.
 
-Runs in the environment that `make compare-env` makes, and so imports nothing of this project.
-Reads one JSON request a line from stdin and answers with one JSON line. Times are taken here, so
-that the pipe is not counted; arrays come and go as .npy files.
+This module runs in the environment that `make compare-env` makes, and therefore imports nothing of
+this project. It reads one JSON request per line from stdin and answers each with one line of JSON.
+Times are measured here, so that the pipe is not counted; arrays are passed as .npy files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 SIZE = 256
-"""Side in pixels that anomalib's PatchCore resizes images to by default."""
+"""Side length in pixels to which anomalib's PatchCore resizes images by default."""
 
 
 class Server:
-    """Each public method is a request; its keyword arguments and its answer are JSON values."""
+    """Server of requests: each public method is one, with JSON values as arguments and answer."""
 
     def faiss_load(self, *, bank: str) -> dict[str, Any]:
-        """Take a bank (M, D) float32 into an exact flat index."""
+        """Load a bank (M, D) float32 into an exact flat index."""
         import faiss
 
         vectors = np.load(bank)
@@ -36,7 +36,7 @@ class Server:
         return {"version": faiss.__version__}
 
     def faiss_search(self, *, queries: str, indices: str) -> dict[str, Any]:
-        """Nearest bank vector of each of ``queries`` (Q, D), written as (Q,) int64."""
+        """Find the nearest bank vector of each of ``queries`` (Q, D), written as (Q,) int64."""
         vectors = np.load(queries)
         began = time.perf_counter()
         _, found = self.flat.search(vectors, 1)
@@ -54,10 +54,10 @@ class Server:
         coreset: float,
         picks: int,
     ) -> dict[str, Any]:
-        """Fit PatchCore on files ``normal``, with defaults but for weights and no metrics.
+        """Fit PatchCore on the files ``normal``, with its defaults except weights and metrics.
 
         Every pick of its selection costs the same, one pass over all patches: only ``picks`` are
-        made, and the time of the others is derived from theirs.
+        made, and the time for the others is extrapolated.
         """
         from anomalib.data import Folder
         from anomalib.engine import Engine
@@ -81,7 +81,7 @@ class Server:
             accelerator="cpu",
             logger=False,
             enable_progress_bar=False,
-            limit_val_batches=0,  # the data module has none and would fail
+            limit_val_batches=0,  # the data module has no test images and would fail
             default_root_dir="engine",
         )
         with clock.installed():
@@ -98,13 +98,13 @@ class Server:
         }
 
     def anomalib_prepare(self, *, bank: str) -> dict[str, Any]:
-        """Put ``bank`` (M, D) into the fitted model and export it to OpenVINO."""
+        """Put ``bank`` (M, D) into the fitted model and export the model to OpenVINO."""
         import torch
         from anomalib.deploy import OpenVINOInferencer
 
         self.anomalib.model.memory_bank = torch.from_numpy(np.load(bank))
         self.anomalib.eval()
-        # by default the export takes batches of two and no other (2.7.0 with torch 2.15)
+        # by default the export accepts only batches of two (2.7.0 with torch 2.15)
         exported = self.anomalib.to_openvino(
             export_root=Path("export"),
             input_size=(SIZE, SIZE),
@@ -114,7 +114,7 @@ class Server:
         return {}
 
     def anomalib_torch(self, *, path: str) -> dict[str, Any]:
-        """Raw score of a file: read, resized, scored and mapped by the torch model."""
+        """Raw score of a file that the torch model reads, resizes, scores and maps."""
         import torch
         from anomalib.data.utils import read_image
 
@@ -125,7 +125,7 @@ class Server:
         return {"milliseconds": milliseconds, "score": float(output.pred_score)}
 
     def anomalib_openvino(self, *, path: str) -> dict[str, Any]:
-        """Raw score of a file by the OpenVINO export, which takes images of one size only."""
+        """Raw score of a file by the OpenVINO export, which accepts only one image size."""
         from PIL import Image
 
         began = time.perf_counter()
@@ -136,7 +136,7 @@ class Server:
 
 
 class _PickClock:
-    """Cuts a selection off after some picks and times them."""
+    """Stops a selection after some picks and times them."""
 
     def __init__(self, sampler: Any, share: float, picks: int) -> None:
         self.count = self.made = 0
@@ -147,13 +147,13 @@ class _PickClock:
 
     @property
     def seconds_of_the_rest(self) -> float:
-        """What the picks not made would have taken."""
+        """Seconds that the remaining picks would have taken."""
         each = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
         return each * (self.count - self.made)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Within it, samplers stop early and note the time of each pick."""
+        """Context in which samplers stop early and note the time of each pick."""
         begin, pick = self._sampler.__init__, self._sampler.get_new_idx
 
         def begin_short(sampler: Any, embedding: Any, sampling_ratio: float) -> None:
@@ -198,8 +198,8 @@ def _patchcore(architecture: str, weights: str, stride_in_1x1: bool) -> Any:
 
 
 def serve() -> None:
-    """Answer until stdin ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not be taken for one
+    """Answer requests until stdin ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # a library's output is no answer
     server = Server()
     for line in sys.stdin:
         request = json.loads(line)

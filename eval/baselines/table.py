@@ -1,7 +1,7 @@
-"""The baselines that a benchmark can run beside us, by the name to ask for.
+"""The table of baselines that a benchmark can run alongside vecspect, by name.
 
-A new baseline takes its class and a row here. The libraries of `eval.baselines.external` are
-timed, given our memory bank, in `eval.speed` and have a protocol of their own.
+A new baseline takes its class and a row here. The libraries of `eval.baselines.external` are only
+timed, on vecspect's memory bank, in `eval.speed` and have a protocol of their own.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from eval.baselines.brute_force import BruteForce
 
 
 class Baseline(Protocol):
-    """Another way to tell defective images, learnt from the same normal ones."""
+    """Another method of anomaly detection, learnt from the same normal images."""
 
     @classmethod
     def fit(cls, backbone: Backbone, normal: Sequence[Path]) -> Self:
         """Learn the ``normal`` images, with the features of ``backbone``."""
 
     def scores(self, paths: Iterable[Path], upper_bounds: Iterable[Float32]) -> list[float]:
-        """Image score of each file, nan where it cannot be read.
+        """Image score of each file, nan if it cannot be read.
 
-        ``upper_bounds``: per file, (H, W) distances to our memory bank, a subset of the patches
-        of the normal images, for a baseline that they save time.
+        ``upper_bounds`` holds, per file, (H, W) distances to vecspect's memory bank, a subset of
+        the normal patches, for baselines that can save time with them.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class ListedBaseline:
-    """A baseline: the title of its figure, its class, and what it is, in a sentence."""
+    """A row of the table: the title of the baseline's figure, its class, and a sentence on it."""
 
     title: str
     kind: type[Baseline]
@@ -44,6 +44,6 @@ BASELINES: dict[str, ListedBaseline] = {
     "brute-force": ListedBaseline(
         "image AUROC, brute force over all normal patches",
         BruteForce,
-        "Plain fp32 search among every normal patch, with no coreset, in the same run.",
+        "Plain fp32 search among all normal patches, without a coreset, in the same run.",
     )
 }

@@ -1,1 +1,1 @@
-"""Learns labelled data sets, measures them and writes the reports."""
+"""Learns labelled data sets, measures the results and writes reports."""

@@ -1,4 +1,4 @@
-"""Scores the test images of a freshly learnt category and summarises."""
+"""Scores the test images of a newly learnt category and summarises the results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PICTURES_OF_A_KIND = 3
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A report and the files that could not be used for it."""
+    """A report, and the files that could not be used for it."""
 
     report: CategoryReport
     skipped: tuple[Skipped, ...]
@@ -49,12 +49,12 @@ def evaluate(
     baselines: Sequence[str] = (),
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Score the test records of a freshly built category and summarise.
+    """Score the test records of a newly learnt category and summarise the results.
 
-    Pictures of the worst normal, best and missed defective images go to ``out``/pictures.
-    Milliseconds run from file to verdict, one image at a time, after a warm-up. ``baselines``:
-    names from `BASELINES` to score the same images with; of a patch-level backbone only.
-    DatasetError without a test image that can be read.
+    Pictures of the worst normal, best and missed defective images are written to ``out``/pictures.
+    Milliseconds are measured from file to verdict, one image at a time, after a warm-up.
+    ``baselines`` are names from `BASELINES` that score the same images; they need a patch-level
+    backbone. DatasetError is raised if no test image can be read.
     """
     entry = build.entry
     inspector = Inspector(store, entry.category, backbone=entry.backbone, network=backbone)
@@ -107,7 +107,7 @@ def _score(
     scored: list[_Scored] = []
     skipped: list[Skipped] = []
     for done, record in enumerate(records, 1):
-        if not scored:  # the first answer loads the bank and warms the network up
+        if not scored:  # the first image loads the bank and warms up the network
             next(inspector.inspect_files([record.path]))
         began = time.perf_counter()
         outcome = next(inspector.inspect_files([record.path]))
@@ -124,7 +124,7 @@ def _score(
 
 
 def _pixel_metrics(scored: Sequence[_Scored]) -> PixelMetrics | None:
-    """Over normal images and the defective ones that have a mask; None without any mask."""
+    """Pixel metrics of normal images and of defective ones with a mask; None without any mask."""
     if not any(record.mask for record, _, _ in scored):
         return None
     metrics = PixelMetrics()
@@ -136,7 +136,7 @@ def _pixel_metrics(scored: Sequence[_Scored]) -> PixelMetrics | None:
 
 
 def read_mask(record: ImageRecord, width: int, height: int) -> Bool:
-    """(height, width) where the record's mask marks a defect; nowhere without a mask."""
+    """(height, width) true where the record's mask marks a defect; nowhere without a mask."""
     if record.mask is None:
         return np.zeros((height, width), dtype=np.bool_)
     try:
@@ -170,7 +170,7 @@ def _baseline_auroc(
 ) -> float:
     stage = name.replace("-", " ")
     on_progress(stage, 0, len(scored))
-    # the memory bank is a subset of the normal patches, so its distances are upper bounds
+    # the memory bank is a subset of the normal patches, so distances to it are upper bounds
     scores = baseline.scores(
         [record.path for record, _, _ in scored],
         (prediction.distances for _, prediction, _ in scored),

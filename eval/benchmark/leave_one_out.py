@@ -1,4 +1,4 @@
-"""Searches a freshly learnt library for each of its images in turn, which is left out."""
+"""Searches a newly learnt library for each of its images, which is left out in turn."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ class RetrievalRow:
     """Figures of one way to search.
 
     Attributes:
-        finds: ``type``: the same defect type among the defective images; ``label``: normal images
-            or defective ones, as the query is, among all.
-        by: as of `Inspector.similar`; ``look``: by the embedding of the whole alone; or a baseline
-            of ``defect``, see `baseline_likenesses`.
-        left_out: ``image``: the query; ``part``: all images of its product part.
-        parts: product parts that the images searched show; fewer than there are images where one
-            was photographed several times.
-        proposals: how well the type is proposed from what deviates; of one row of ``defect`` alone.
-        groups: how the vectors compared fall into groups; of ``whole`` and ``defect``, once each.
+        finds: ``type``: images with the query's defect type among the defective ones; ``label``:
+            images with the query's label, normal or defective, among all.
+        by: as in `Inspector.similar`; ``look``: only by the embedding of the whole image; or a
+            baseline of ``defect``, see `baseline_likenesses`.
+        left_out: ``image``: the query only; ``part``: all images of its product part.
+        parts: number of product parts that the searched images show; smaller than the number of
+            images if parts were photographed several times.
+        proposals: quality of the types proposed from defect embeddings; only in one row of
+            ``defect``.
+        groups: quality of groups of the compared vectors; once each for ``whole`` and ``defect``.
     """
 
     category: str
@@ -71,12 +72,12 @@ class RetrievalRow:
 
 
 def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
-    """The rows as Markdown, and below them those of proposals and groups where there are any."""
+    """The rows as Markdown, followed by proposals and groups if there are any."""
     return page("retrieval.md", rows=rows, coverages=COVERAGES).rstrip()
 
 
 class LearntLibrary:
-    """A freshly learnt category: its images by id, and the product part that each path shows."""
+    """A newly learnt category: its images by id, and the product part that each path shows."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
@@ -94,7 +95,7 @@ class LearntLibrary:
         left_out: LeftOut,
         figures: RetrievalFigures,
     ) -> RetrievalRow:
-        """Figures of one way to search, with what was searched."""
+        """Figures of one way to search, with a description of the search."""
         searched = [i for i in self.images.values() if finds == "label" or i.label == "defective"]
         parts = len({self.product_parts[image.path] for image in searched})
         entry = self.inspector.entry
@@ -103,7 +104,7 @@ class LearntLibrary:
         )
 
     def others(self, hits: Sequence[Neighbor], own: str, left_out: LeftOut) -> list[Neighbor]:
-        """What counts of the hits for a query from the file ``own``."""
+        """The search results that count for a query from the file ``own``."""
         if left_out == "image":
             return [hit for hit in hits if hit.path != own]
         return [hit for hit in hits if self.product_parts[hit.path] != self.product_parts[own]]
@@ -155,9 +156,9 @@ class LearntLibrary:
     def by_label(self, on_progress: Progress) -> list[RetrievalRow]:
         """Search for the label of each image outside the memory bank.
 
-        Its score is that of a new image: the bank is without it, and without its product part
-        where that is left out. The bank's own images are no queries, for they were there when its
-        patches were chosen.
+        The query is scored like a new image: the bank does not hold it, nor its product part if
+        that is left out. The bank's own images are not used as queries, because its patches were
+        chosen with them.
         """
         inspector, bank = self.inspector, self.inspector.bank
         aggregate = open_scorer(inspector.category).aggregate
@@ -197,7 +198,7 @@ class LearntLibrary:
     def _ranking(
         self, image: LibraryImage, embedding: Float32, score: float | None, left_out: LeftOut
     ) -> Bool:
-        """Whether each image that is not left out, nearest first, has the label of the query."""
+        """For each image that is not left out, nearest first, true if it has the query's label."""
         hits = neighbors(
             self.inspector.category,
             embedding,

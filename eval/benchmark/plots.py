@@ -1,7 +1,7 @@
-"""Figures for reports and pages, made without pyplot so that nothing is shared or left open.
+"""Figures for reports and pages, made without pyplot so that no state is shared or left open.
 
-Every series differs in line style or hatch as well as in colour (Okabe and Ito's hues, safe
-for colour-blind readers). Names from data sets are never read as mathematical notation.
+Every series differs in line style or hatch as well as in colour (Okabe and Ito's hues, safe for
+colour-blind readers). Names from data sets are never interpreted as mathematical notation.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-_style = partial(style.context, ["default", _SETTINGS])  # over defaults, not the user's file
+_style = partial(style.context, ["default", _SETTINGS])  # on top of the defaults
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
 def roc_figure(reports: Sequence[CategoryReport]) -> Figure:
-    """Draw one ROC curve per report that has both classes, with its shipped operating point."""
+    """Draw one ROC curve per report that has both classes, with its operating point."""
     with _style():
-        # The legend stands below the axes and takes its own height.
+        # The legend is placed below the axes and takes its own height.
         figure = Figure(figsize=(_SIZE[0], _SIZE[1] + 0.22 * len(reports)), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, alpha=0.5)
@@ -124,21 +124,21 @@ def score_figure(report: CategoryReport) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Render as an ``<svg>`` element to paste into a page: same figure, same text.
+    """Render a figure as an ``<svg>`` element for a page; the same figure gives the same text.
 
-    Text and axes take the colour of the surrounding text (``currentColor``), so that the
-    picture follows a dark page; the background is transparent.
+    Text and axes take the colour of the surrounding text (``currentColor``), so that the picture
+    suits a dark page; the background is transparent.
     """
     file = io.StringIO()
     with _style(), warnings.catch_warnings():
-        # a name may be in letters that matplotlib's own font lacks; the page has them
+        # a name may have letters that matplotlib's own font lacks but the page's has
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     text = file.getvalue()
-    text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])  # twins on one page
+    text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])  # equal figures on one page
     return text.replace(INK, "currentColor")
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """The bytes of a file of a MIME ``kind`` as an address, to paste into a page."""
+    """The data URI of a file's bytes, with the MIME type ``kind``."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

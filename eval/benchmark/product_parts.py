@@ -1,7 +1,7 @@
-"""Which images show the same product part, told from file names, so that it can be left out.
+"""Tells from file names which images show the same product part, so that it can be left out.
 
-A part photographed in several lights, and known in one of them, is recognised in another whatever
-its defect: what is to be said of parts never seen must not have them on both sides.
+A part photographed under several lights, and known under one of them, is recognised under another
+whatever its defect: an estimate for unseen parts must not have the same part on both sides.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from eval.arrays import Int64
 LeftOut = Literal["image", "part"]
 
 NEAR = 200
-"""Serial numbers this near to each other are of one part. Of the 202 parts so found among magnetic
-tile's 1344 images, which show each tile in up to six lights, 164 have six; half as near finds 168
-such of 224. Too wide only joins parts, and leaves out more than it need."""
+"""Largest difference of serial numbers of one part. Of the 202 parts found in this way among "
+"magnetic tile's 1344 images, which show each tile under up to six lights, 164 have six images; "
+"half the difference finds 168 of 224. Too large a value only merges parts, and leaves out more "
+"than necessary."""
 
 
 def ways_to_leave_out(parts: Int64) -> tuple[LeftOut, ...]:
-    """The image alone, and where several of (N,) show one product part, also the part."""
+    """The image only, and also its part if several of the (N,) images show one product part."""
     return ("image", "part") if len(np.unique(parts)) < len(parts) else ("image",)
 
 
 def left_out_together(parts: Int64, left_out: LeftOut) -> Int64:
-    """(N,) the same number for images that are left out together."""
+    """(N,) equal numbers for images that are left out together."""
     return parts if left_out == "part" else np.arange(len(parts))
 
 
 def product_parts(paths: Sequence[Path]) -> Int64:
     """(N,) number of the product part that each image shows.
 
-    Images are of one part if one camera's counter numbered them, in several series, one after the
-    other: ``exp1_num_108719``, ``exp2_num_108741``, ``exp3_num_108757``. The series is the text
-    before the serial number; series of one counter differ in digits alone. Every other image is
-    a part of its own: a name that is a number alone or ends in none is one of a list, and so are
-    names of a single series (``img_1``, ``img_2``) or of series that number their images each for
-    itself, which shows in a serial number that comes twice (``line1_007``, ``line2_007``).
+    Images show one part if the counter of one camera numbered them consecutively in several series:
+    ``exp1_num_108719``, ``exp2_num_108741``, ``exp3_num_108757``. The series is the text before the
+    serial number; series of one counter differ only in digits. Every other image is a part of its
+    own: a name that is only a number, or does not end in one, is an item of a list, and so are the
+    names of a single series (``img_1``, ``img_2``) or of series that each number their own images,
+    recognised by a serial number that occurs twice (``line1_007``, ``line2_007``).
     """
     parts = np.arange(len(paths))
     counters: dict[str, list[tuple[int, str, int]]] = {}

@@ -12,14 +12,14 @@ from indexer.synthetic.blending import CONTRASTS, SIZES
 
 
 def recall_table(caught: Sequence[ExpectedRecall]) -> str:
-    """Markdown: share of synthetic defects caught, by side in pixels of 256 and contrast."""
+    """Markdown table: share of synthetic defects caught, by side (pixels of 256) and contrast."""
     shares = {(c.dataset, c.backbone, c.size, c.contrast): c.share for c in caught}
     runs = dict.fromkeys((c.dataset, c.backbone) for c in caught)
     return page("synthetic_recall.md", shares=shares, runs=runs, sizes=SIZES, contrasts=CONTRASTS)
 
 
 def recall_figure(caught: Sequence[ExpectedRecall]) -> Figure:
-    """Share of synthetic defects caught against contrast, one panel a data set and network."""
+    """Share of synthetic defects caught against contrast, one panel per data set and network."""
     runs = list(dict.fromkeys((c.dataset, c.backbone) for c in caught))
     figure = Figure(figsize=(3.2 * len(runs), 3), layout="constrained")
     panels = figure.subplots(1, len(runs), squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""Write a benchmark down: JSON for programs, CSV and Markdown tables, one self-contained page."""
+"""Writes benchmark reports: JSON for programs, CSV and Markdown tables, one self-contained page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eval.benchmark.summary import (
 from eval.pages import TEMPLATES, markdown_table, page
 from indexer.calibration.base import conformal_rank
 
-MOST_CURVES = 8  # more in one picture cannot be told apart
+MOST_CURVES = 8  # more curves in one picture cannot be distinguished
 
 
 def _plain(text: str) -> str:
@@ -59,10 +59,10 @@ class ReportPaths(NamedTuple):
 
 
 def write_report(result: BenchmarkResult, out: Path) -> ReportPaths:
-    """Write the benchmark's four files into `out`, which is made if missing.
+    """Write the benchmark's four files to `out`, which is created if missing.
 
-    Pictures of the reports are read from `out` and become part of the page; one that is
-    missing, or lies outside `out`, is named on the page instead. Same result, same bytes.
+    Pictures of the reports are read from `out` and embedded in the page; one that is missing, or
+    lies outside `out`, is named on the page instead. The same result gives the same bytes.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = ("benchmark.json", "benchmark.csv", "benchmark.md", "report.html")
@@ -81,25 +81,25 @@ def write_report(result: BenchmarkResult, out: Path) -> ReportPaths:
 
 
 def false_reject_sentence(report: CategoryReport) -> str:
-    """Compare the false-reject rate that was requested with the one observed, in words."""
+    """Sentence that compares the nominal false-reject rate with the realised one."""
     rate, alpha = report.false_reject, report.alpha_reject
     requested = f"At most {percent_text(alpha)} of normal parts were to be rejected"
     if not rate.n:
-        return f"{requested}; no normal test image was there to check it."
+        return f"{requested}; there was no normal test image to check it."
     observed = (
         f"{requested}; {rate.successes} of {rate.n} normal test images were, "
         f"{percent_text(rate.value)} (95 % interval {interval_text(rate)})."
     )
-    # the threshold is itself drawn with the calibration images: among images drawn alike, the
-    # number rejected is beta-binomial (Vovk 2012, conditional validity), wider than binomial
+    # the threshold depends on the drawn calibration images: among images drawn alike, the number
+    # rejected is beta-binomial (Vovk 2012, conditional validity), wider than binomial
     rank = conformal_rank(alpha, report.n_calibration)
     if not 1 <= rank <= report.n_calibration:
         return observed
     drawn_alike = betabinom(rate.n, rank, report.n_calibration + 1 - rank)
     if drawn_alike.sf(rate.successes - 1) < 0.025:
         return (
-            f"{observed} That is more than requested and beyond the chance of drawing the "
-            "calibration images: the test images differ from them."
+            f"{observed} That is more than requested, beyond chance: the test images differ from "
+            "the calibration images."
         )
     if drawn_alike.cdf(rate.successes) < 0.025:
         return f"{observed} That is fewer than requested, beyond chance."
@@ -109,7 +109,7 @@ def false_reject_sentence(report: CategoryReport) -> str:
 
 
 def recall_sentence(report: CategoryReport) -> str:
-    """Say how many defective test images were rejected, sent to review, and passed."""
+    """Sentence on how many defective test images were rejected, sent to review, and passed."""
     rate = report.recall
     if not rate.n:
         return "There was no defective test image."
@@ -122,7 +122,7 @@ def recall_sentence(report: CategoryReport) -> str:
 
 
 def _values(result: BenchmarkResult, out: Path) -> dict[str, Any]:
-    """What the templates show."""
+    """Values shown by the templates."""
     several = 1 < len(result.reports) <= MOST_CURVES
     return {
         "result": result,
@@ -176,7 +176,7 @@ def _pictures(
 
 
 def _inlined(out: Path, name: str) -> str:
-    """Inline a picture below `out`; empty when it is missing, elsewhere, or not a picture."""
+    """Inline a picture below `out`; empty if it is missing, elsewhere, or not a picture."""
     path = (out / name).resolve()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not (path.is_relative_to(out.resolve()) and path.is_file() and kind.startswith("image/")):
@@ -190,11 +190,12 @@ def batch_report(
     results: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, Image.Image],
 ) -> str:
-    """The page: counts, the pictures, and a row an image, highest score first.
+    """Page of a batch: counts, the pictures, and one row per image, highest score first.
 
     Args:
-        results: as of `Prediction.to_dict`, or ``path`` and ``error`` of what cannot be read.
-        pictures: by path, as of `Inspector.explain`.
+        results: as from `Prediction.to_dict`, or ``path`` and ``error`` of a file that cannot be
+            read.
+        pictures: pictures by path, as from `Inspector.explain`.
     """
     scored = sorted((r for r in results if "error" not in r), key=lambda r: -r["score"])
     return page(

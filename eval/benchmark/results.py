@@ -1,6 +1,7 @@
-"""Results that travel: one image, one category on one backbone, one benchmark.
+"""Results of images, categories and benchmarks, as values that travel.
 
-Frozen dataclasses with a lossless way to JSON and back; nan (undefined) is null there.
+They are frozen dataclasses with a lossless conversion to JSON and back; nan (undefined) becomes
+null.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ Figure = Annotated[
     BeforeValidator(lambda value: math.nan if value is None else value),
     PlainSerializer(lambda value: None if math.isnan(value) else float(value)),
 ]
-"""A number, numpy's too, that may be undefined: nan in Python, null in JSON."""
+"""A number, including numpy's, that may be undefined: nan in Python, null in JSON."""
 
 
 class ResultError(VecspectError):
-    """A stored result does not have the expected fields."""
+    """Raised when a stored result does not have the expected fields."""
 
 
 class _Stored:
-    """Adds `to_dict` and `from_dict` to a dataclass."""
+    """Mixin that adds `to_dict` and `from_dict` to a dataclass."""
 
     __slots__ = ()
 
@@ -60,7 +61,7 @@ class _Stored:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageResult(_Stored):
-    """What was decided about one test image.
+    """Result for one test image.
 
     `label` is ``normal`` or ``defective``, `verdict` is ``ok``, ``review`` or ``reject``,
     `score` is raw, `milliseconds` is the time from file to verdict.
@@ -84,13 +85,13 @@ class ImageResult(_Stored):
 
     @property
     def defective(self) -> bool:
-        """The truth, not the verdict."""
+        """True if the image is defective, whatever the verdict."""
         return self.label == "defective"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HeatmapRef(_Stored):
-    """A picture for the report.
+    """Reference to a picture for the report.
 
     `path` is the test image, `picture` a file name relative to the report's folder, `kind` says
     why it is shown, such as ``worst normal``, ``best defect`` or ``missed defect``.
@@ -106,7 +107,7 @@ class HeatmapRef(_Stored):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryRun(_Stored):
-    """What was run, before any figure is computed.
+    """A run of one category on one backbone, before any figure is computed.
 
     `bank_size` counts the vectors of the memory bank, `coreset` is their share of the normal
     patches, `holdout` the share of the normal training images kept out for calibration (their
@@ -136,13 +137,13 @@ class CategoryRun(_Stored):
 
     @property
     def n_calibration(self) -> int:
-        """Number of held-out normal images."""
+        """Number of calibration images."""
         return len(self.calibration_scores)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryReport(CategoryRun):
-    """One category on one backbone: the run, every image, and the figures.
+    """Report on one category on one backbone: the run, every image, and the figures.
 
     Figures are in [0, 1], nan where undefined (one class only, no masks). `recall` counts the
     verdict ``reject`` among defective test images, `false_reject` among normal ones.

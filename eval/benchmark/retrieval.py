@@ -1,8 +1,8 @@
-"""How well similarity search finds the same kind: leave one out over labelled images.
+"""Measures similarity search on labelled images, leaving one out at a time.
 
-The library that `build_index` makes of a data set is searched as `Inspector.similar` does. Left
-out is the query alone; where several images show one product part, also, in rows of their own, all
-that show the query's.
+The library that `build_index` makes of a data set is searched in the same way as by
+`Inspector.similar`. Only the query is left out; if several images show one product part, further
+rows leave out all images of the query's part.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def run_retrieval(
     settings: BenchmarkSettings | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[RetrievalRow]:
-    """Leave one out over the images of each data set with each backbone.
+    """Leave-one-out retrieval over the images of each data set with each backbone.
 
-    A data set without normal images (a folder per defect type) is searched by whole image only. By
-    region the query is the box around a defective image's mask; an image without a mask that marks
-    something is no query then.
-    DatasetError when no two product parts have one defect type, or an image cannot be read.
+    A data set without normal images (one folder per defect type) is searched only by whole image.
+    By region, the query is the box around a defective image's mask; images without a mask, or with
+    an empty one, are then not used as queries. DatasetError is raised if no two product parts have
+    the same defect type, or if an image cannot be read.
     """
     settings = settings or BenchmarkSettings()
     rows: list[RetrievalRow] = []
@@ -62,13 +62,13 @@ def _check_types(dataset: Path, records: Sequence[ImageRecord]) -> None:
     parts = product_parts([record.path for record in records]).tolist()
     named = {(r.defect_type, p) for r, p in zip(records, parts, strict=True) if r.defect_type}
     if len(named) == len({kind for kind, _ in named}):
-        raise DatasetError(f"{dataset} has no two images of one defect type, of different parts.")
+        raise DatasetError(f"{dataset} lacks two images of one defect type and different parts.")
 
 
 def _rows_of_folder(
     records: Sequence[ImageRecord], category: str, backbone: Backbone, on_progress: Progress
 ) -> list[RetrievalRow]:
-    """By whole image over defective images alone."""
+    """Rows of a search by whole image, over defective images only."""
     embeddings = []
     for done, found in enumerate(embed_images(backbone, [record.path for record in records]), 1):
         if not isinstance(found, ImageFeatures):
@@ -108,7 +108,7 @@ def _rows_of_library(
 
 
 def mask_box(record: ImageRecord) -> Box | None:
-    """The box around all that a record's mask marks; None without a mask or if it marks nothing."""
+    """The box around everything that a record's mask marks; None if it marks nothing."""
     if record.mask is None:
         return None
     image = load_image(record.path)

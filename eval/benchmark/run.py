@@ -28,7 +28,7 @@ from indexer.store.open import open_store
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSettings:
-    """How each category is learnt; see ``build_index`` and ``load_backbone``."""
+    """Settings with which each category is learnt; see ``build_index`` and ``load_backbone``."""
 
     coreset: float = 0.1
     holdout: float = 0.2
@@ -43,7 +43,7 @@ class BenchmarkSettings:
     def load(
         self, name: str, weights: Mapping[str, Path] | None, records: Sequence[ImageRecord]
     ) -> Backbone:
-        """The backbone for a data set, from its file among ``weights`` by name if it has one."""
+        """The backbone for a data set, with the file that ``weights`` names for it, if any."""
         return load_backbone(
             name,
             weights=(weights or {}).get(name),
@@ -63,7 +63,7 @@ class BenchmarkSettings:
         backbone: Backbone,
         on_progress: Progress = lambda stage, done, total: None,
     ) -> Iterator[tuple[VectorStore, BuildReport]]:
-        """A store that has learnt the records as ``category``, thrown away afterwards."""
+        """Context with a temporary store that has learnt the records as ``category``."""
         with tempfile.TemporaryDirectory(prefix="vecspect-") as folder, open_store(folder) as store:
             build = build_index(
                 records,
@@ -91,12 +91,12 @@ def run_benchmark(
     on_skipped: Callable[[Skipped], None] = lambda skipped: None,
     on_report: Callable[[BenchmarkResult], object] = lambda so_far: None,
 ) -> BenchmarkResult:
-    """Every data set with every backbone, each learnt from scratch in a throw-away store.
+    """Benchmark every data set with every backbone, each learnt in a temporary store.
 
     Args:
         weights: local weight files by backbone name.
         baselines: names from `BASELINES` that also score each test image.
-        on_report: called with all reports so far whenever one is ready, to keep them.
+        on_report: called with all reports so far whenever one is finished, to save them.
     """
     settings = settings or BenchmarkSettings()
     reports = []
@@ -106,7 +106,7 @@ def run_benchmark(
             category = dataset.resolve().stem
             backbone = settings.load(name, weights, records)
             stages = named_stages(on_progress, f"{category}, {name}")
-            # without the test images: they would be embedded and scored twice
+            # test images are left out: they would be embedded and scored twice
             train = [record for record in records if record.split == "train"]
             with settings.learnt(train, category, backbone, stages) as (store, build):
                 evaluation = evaluate(
@@ -127,7 +127,7 @@ def run_benchmark(
 
 
 def benchmark_result(reports: Iterable[CategoryReport]) -> BenchmarkResult:
-    """Reports with the time and the command of this process."""
+    """Reports with the current time and the command of this process."""
     return BenchmarkResult(
         reports=tuple(reports),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -136,5 +136,5 @@ def benchmark_result(reports: Iterable[CategoryReport]) -> BenchmarkResult:
 
 
 def named_stages(on_progress: Progress, prefix: str) -> Progress:
-    """Progress callback that puts ``prefix`` before every stage's name."""
+    """Progress callback that prefixes every stage's name with ``prefix``."""
     return lambda stage, done, total: on_progress(f"{prefix}: {stage}", done, total)

@@ -1,4 +1,4 @@
-"""The summary of a benchmark: one definition of its columns for CSV, Markdown, HTML, console."""
+"""The summary of a benchmark: one definition of its columns for CSV, Markdown, HTML and console."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from eval.metrics.detection import Rate
 from eval.metrics.table import METRICS
 
 Cell = str | int | float | Rate
-NONE = "–"  # noqa: RUF001  an undefined figure, in text for people
+NONE = "–"  # noqa: RUF001  stands for an undefined figure in text for people
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the summary: `key` heads it in CSV, `title` for people.
+    """One column of the summary: `key` heads it in CSV, `title` elsewhere.
 
     The cell is the report's attribute `key`, or its baseline figure of that name if `baseline`.
     """
@@ -32,7 +32,7 @@ class Column:
     baseline: bool = False
 
     def cell(self, report: CategoryReport) -> Cell:
-        """Return the raw value of this column for a report; nan where there is none."""
+        """Return the raw value of this column for a report; nan if there is none."""
         if self.baseline:
             return (report.baseline or {}).get(self.key, math.nan)
         value: Cell = getattr(report, self.key)
@@ -85,12 +85,12 @@ COLUMNS: tuple[Column, ...] = (
     ),
     *_metric_columns("rate", "time"),
     Column("bank_size", "bank", "count", "Patch embeddings in the memory bank."),
-    Column("index_seconds", "index s", "time", "From the normal images to a calibrated category."),
+    Column("index_seconds", "index s", "time", "From normal images to a calibrated category."),
 )
 
 
 def summary_table(result: BenchmarkResult) -> SummaryTable:
-    """Tabulate one row per report; figures of baselines become further columns."""
+    """Table of one row per report; figures of baselines become further columns."""
     names = dict.fromkeys(name for report in result.reports for name in report.baseline or {})
     sentences = {baseline.title: baseline.sentence for baseline in BASELINES.values()}
     baselines = (

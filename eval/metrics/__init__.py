@@ -1,1 +1,1 @@
-"""Figures of merit, in one table."""
+"""Figures of merit, listed in one table."""

@@ -1,4 +1,4 @@
-"""How well defect types are proposed, and how well groups of unnamed defects agree with them."""
+"""Measures how well defect types are proposed, and how well groups of defects match them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ COVERAGES = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class ProposalFigures:
-    """What the proposals of N defects came to.
+    """Quality of the proposed types of N defects.
 
     Attributes:
-        unknown: share answered ``unknown``.
-        accuracy: share named rightly among those not answered ``unknown``; nan if all were.
-        commonest: share of the most frequent type, the accuracy of always naming it.
-        risks: share named wrongly among the most confident `COVERAGES` of all defects, with
+        unknown: share of answers ``unknown``.
+        accuracy: share named correctly among the other answers; nan if there are none.
+        commonest: share of the most frequent type, which is the accuracy of always naming it.
+        risks: share named incorrectly among the most confident `COVERAGES` of all defects, with
             ``nearest_type`` as the answer: the risk-coverage curve (El-Yaniv and Wiener 2010).
     """
 
@@ -37,10 +37,10 @@ class ProposalFigures:
 
 
 def proposal_figures(vectors: Float32, types: Sequence[str], parts: Int64) -> ProposalFigures:
-    """Leave one product part out over N defect embeddings (N, D) of these types.
+    """Leave one product part out at a time over N defect embeddings (N, D) of these types.
 
-    ``parts``: (N,) see `eval.benchmark.product_parts`. Everything a proposal rests on is measured
-    anew without the part it is for; at least two defects must be left.
+    ``parts`` (N,) come from `eval.benchmark.product_parts`. Everything that a proposal relies on is
+    measured again without the query's part; at least two defects must be left.
     """
     images = [
         LibraryImage(str(i), "", "", "defective", kind, "test", 1, 1, None, str(i))
@@ -65,14 +65,14 @@ def proposal_figures(vectors: Float32, types: Sequence[str], parts: Int64) -> Pr
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
-    """What `group_alike` made of N defects.
+    """Quality of the groups that `group_alike` makes of N defects.
 
     Attributes:
-        defects: N. groups: their number.
-        purity: share of the defects whose group has their type as the commonest: what naming each
-            group at once would name rightly.
+        defects: number of defects. groups: number of groups.
+        purity: share of the defects whose type is the most frequent one of their group, which is
+            the accuracy of naming each group at once.
         commonest: share of the most frequent type, the purity of a single group.
-        v_measure: of groups and types (Rosenberg and Hirschberg 2007).
+        v_measure: V-measure of groups and types (Rosenberg and Hirschberg 2007).
     """
 
     defects: int
@@ -83,7 +83,7 @@ class GroupFigures:
 
 
 def group_figures(vectors: Float32, types: Sequence[str]) -> GroupFigures:
-    """Group defects (N, D) of length 1 without telling their types, then compare."""
+    """Group defects (N, D) of length 1 without their types, then compare with these."""
     groups = group_alike(vectors)
     counts = [
         Counter(kind for kind, found in zip(types, groups, strict=True) if found == group)

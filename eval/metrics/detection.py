@@ -1,6 +1,6 @@
 """Image-level figures of merit, as scikit-learn and SciPy compute them.
 
-Scores come in raw (never clamped, squashed or rescaled); larger = worse.
+Scores are raw (never clamped, squashed or rescaled); larger means worse.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eval.arrays import Float64
 
 
 def image_auroc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve; nan when only one class is present.
+    """Area under the ROC curve; nan if only one class is present.
 
     `labels` (N,) bool, True = defective; `scores` (N,) raw image scores. ValueError when a
     score is not finite or the shapes disagree.
@@ -28,7 +28,7 @@ def image_auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Average precision, sum of (R_n - R_{n-1}) P_n; arguments and errors of `image_auroc`."""
+    """Average precision, the sum of (R_n - R_{n-1}) P_n; arguments and errors of `image_auroc`."""
     return float(_where_defined(sklearn_metrics.average_precision_score, labels, scores, math.nan))
 
 
@@ -48,11 +48,11 @@ def pr_points(labels: ArrayLike, scores: ArrayLike) -> tuple[Float64, Float64]:
 
 
 def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
-    """Largest F1 over all thresholds and the threshold (score >= threshold) that reaches it.
+    """Largest F1 over all thresholds, and the threshold (score >= threshold) that reaches it.
 
-    An oracle: the threshold is chosen on the test labels, so no deployed system attains it.
-    Of equal F1 the highest threshold is named. (nan, nan) when only one class is present.
-    Arguments and errors of `image_auroc`.
+    An oracle: the threshold is chosen on the test labels, so no deployed system attains it. Of
+    several thresholds with the same F1 the highest is given. (nan, nan) when only one class is
+    present. Arguments and errors of `image_auroc`.
     """
     curve = _where_defined(sklearn_metrics.precision_recall_curve, labels, scores, _NO_CURVE)
     precision, recall, thresholds = curve
@@ -66,7 +66,7 @@ def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`successes` of `n` trials, kept as counts so that the uncertainty travels along."""
+    """A rate of `successes` in `n` trials, stored as counts so that its uncertainty is known."""
 
     successes: int
     n: int
@@ -95,7 +95,7 @@ _NO_CURVE = (np.zeros(0), np.zeros(0), np.zeros(0))
 def _where_defined(
     metric: Callable[..., Any], labels: ArrayLike, scores: ArrayLike, otherwise: Any = math.nan
 ) -> Any:
-    """The metric of both classes; ``otherwise`` when only one is present."""
+    """The metric if both classes are present; otherwise ``otherwise``."""
     truth = np.asarray(labels, dtype=np.bool_)
     values = np.asarray(scores, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != values.shape:

@@ -22,7 +22,7 @@ class PixelMetrics:
     Keeps three histograms over 2,088,960 bins (50 MB at most): normal pixels, defective pixels, and
     defective pixels weighted by 1 / area of their region. The last is enough for AU-PRO, because
     per-region overlap averaged over regions is a weighted share of defective pixels. The bins are
-    the bit patterns of float32 without their 10 lowest bits, which rise with the value.
+    the bit patterns of float32 without their 10 lowest bits, which increase with the value.
 
     Each figure is exact for scores rounded down by less than 2**-13 of their value (below 1.2e-38,
     by less than 1.5e-42). Pixels of one bin count as ties, so a figure differs from the unrounded
@@ -79,7 +79,7 @@ class PixelMetrics:
 
 
 def _bins_of(anomaly_map: Float32) -> NDArray[np.uint32]:
-    """(H, W) bin of each pixel; ValueError for maps outside what `PixelMetrics` accepts."""
+    """(H, W) bin of each pixel; ValueError for maps that `PixelMetrics` does not accept."""
     if anomaly_map.dtype != np.float32 or anomaly_map.ndim != 2:
         raise ValueError(
             "anomaly map must be float32 with shape (H, W), "
@@ -96,7 +96,7 @@ def _bins_of(anomaly_map: Float32) -> NDArray[np.uint32]:
 
 
 def _area(false_alarms: Int64, hits: Int64 | Float64, limit: float) -> tuple[float, float]:
-    """Normalised area under hits over false alarms up to `limit`, and its rounding error bound.
+    """Normalised area under hits against false alarms up to `limit`, and its rounding error bound.
 
     Both are histograms over rising scores. Within a bin the unrounded curve rises somehow
     through the box that the straight line cuts in half, so it is off by at most half the box;

@@ -1,4 +1,4 @@
-"""Ranking metrics: whether what is found is of the query's kind."""
+"""Ranking metrics: shares of search results with the query's type."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from indexer.data.image_records import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class RetrievalFigures:
-    """Means over the queries that have another image of their kind.
+    """Means over the queries for which there is another image of the same kind.
 
     Attributes:
-        queries: their number.
+        queries: number of queries.
         p_at_1, p_at_5: share of the same kind among the first and the first five found.
         mean_ap: average precision over the whole ranking.
-        ndcg: discounted gain of the ranking over that of the best one (gain 1 for the same kind).
+        ndcg: discounted gain of the ranking relative to that of the best one (gain 1 for the same
+            kind).
         chance: share of the same kind in a random ranking, the level of ``p_at_1`` by guessing.
     """
 
@@ -38,10 +39,11 @@ def cosines(embeddings: Float32) -> Float32:
 
 
 def retrieval_figures(likeness: Float32, kinds: Sequence[str], parts: Int64) -> RetrievalFigures:
-    """Rank the images of other product parts for each of N; ties go to the earlier.
+    """Rank, for each of N images, the images of other product parts; ties go to the earlier.
 
-    ``likeness``: (N, N), the row of a query against all. ``parts``: (N,) see
-    `eval.benchmark.product_parts`. DatasetError when no query has another image of its kind.
+    ``likeness`` (N, N) has one row per query. ``parts`` (N,) come from
+    `eval.benchmark.product_parts`. DatasetError is raised if no query has another image of its
+    kind.
     """
     order = np.argsort(-likeness, axis=1, kind="stable")
     labels = np.asarray(kinds)
@@ -50,9 +52,9 @@ def retrieval_figures(likeness: Float32, kinds: Sequence[str], parts: Int64) -> 
 
 
 def ranking_figures(rankings: Sequence[Bool]) -> RetrievalFigures:
-    """Average over rankings (N,), one a query: whether what stands at each place is of its kind.
+    """Averages over rankings, which are true at each place with an image of the query's kind.
 
-    DatasetError when no query has another image of its kind.
+    DatasetError is raised if no query has another image of its kind.
     """
     figures = np.array([_figures_of_one(same) for same in rankings if same.any()])
     if not len(figures):
@@ -63,7 +65,7 @@ def ranking_figures(rankings: Sequence[Bool]) -> RetrievalFigures:
 
 
 def _figures_of_one(same: Bool) -> tuple[float, float, float, float, float]:
-    """P@1, P@5, average precision, nDCG and chance of a ranking (N,) that holds one of its kind."""
+    """P@1, P@5, average precision, nDCG and chance of a ranking (N,) with at least one hit."""
     rank = np.arange(1, len(same) + 1)
     discount = 1 / np.log2(rank + 1)
     precision = np.cumsum(same) / rank

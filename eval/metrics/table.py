@@ -1,4 +1,4 @@
-"""The figures that a benchmark prints for a category, by the name they are stored under.
+"""The table of figures that a benchmark prints for a category, by the name they are stored under.
 
 A new metric takes its function, a row here, and a field of that name in
 `eval.benchmark.results.CategoryReport`; every table, page and legend follows.
@@ -20,7 +20,7 @@ from eval.metrics.pixels import PixelMetrics
 
 @dataclass(frozen=True, slots=True)
 class ScoredImages:
-    """What was seen of N test images, and of their pixels where there are masks.
+    """Scores, verdicts and truth of N test images, and of their pixels if there are masks.
 
     Arrays (N,): ``defective`` bool, the truth; ``scores`` raw; ``rejected`` bool; ``milliseconds``
     from file to verdict.
@@ -33,13 +33,13 @@ class ScoredImages:
     pixels: PixelMetrics = field(default_factory=PixelMetrics)
 
     def rejected_of(self, chosen: Bool) -> Rate:
-        """Rejected images among the ``chosen`` (N,)."""
+        """Rate of rejected images among the ``chosen`` (N,)."""
         return Rate(int(self.rejected[chosen].sum()), int(chosen.sum()))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure: what it is called, what it says in a sentence, and how it is computed."""
+    """One figure of merit: its title, its explanation in a sentence, and its function."""
 
     title: str
     sentence: str

@@ -1,1 +1,1 @@
-"""How long everything takes, beside its baselines in the same run."""
+"""Times every step, alongside its baselines in the same run."""

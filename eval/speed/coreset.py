@@ -1,4 +1,4 @@
-"""Times the choice of the memory bank on real features, beside the plain greedy loop in one run."""
+"""Times the choice of the memory bank on real features, alongside the plain greedy loop."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from indexer.progress import Progress
 PATCHES = 182_000
 SHARES = (0.01, 0.1)
 PLAIN_PICKS = 300
-"""Picks of the plain loop that are timed: each costs the same, one pass over all patches."""
+"""Picks of the plain loop that are timed; each costs the same, one pass over all patches."""
 CHUNKS = 4
-"""Chunks into which the patches are cut for the bounded-memory way."""
+"""Number of chunks for the bounded-memory selection."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoresetSpeed:
-    """Selection of one share of the patches.
+    """Timing and quality of the selection of one share of the patches.
 
     Attributes:
-        same_picks: how many of the plain loop's picks are ours, in order, and how many it made.
+        same_picks: number of the plain loop's picks that equal vecspect's, in order, and number
+            that it made.
         radius: largest distance of a patch to its nearest pick, in the patches' own dimensions.
-        chunked_radius: the same where the patches were thinned out in ``CHUNKS`` chunks.
+        chunked_radius: the same for a selection in ``CHUNKS`` chunks.
     """
 
     share: float
@@ -45,7 +46,7 @@ class CoresetSpeed:
     chunked_radius: float
 
     def note(self) -> str:
-        """The selection in a sentence."""
+        """A sentence on the selection."""
         same, made = self.same_picks
         return (
             f"{self.share:.0%}: the first {same} of {made} picks are the plain loop's; covering "
@@ -103,7 +104,7 @@ def _in_chunks(patches: Float32, share: float, seed: int) -> Int64:
 
 
 def _plain_loop(points: Float32, first: int, count: int) -> list[int]:
-    """Gonzalez' loop: the farthest point, then all distances, and again."""
+    """Gonzalez's loop: pick the farthest point, update all distances, repeat."""
     points = points - points.mean(axis=0)
     squared = np.einsum("nd,nd->n", points, points)
     picks = [first]

@@ -1,4 +1,4 @@
-"""What a step costs: milliseconds beside others' as table and plot, resident memory, disk."""
+"""Measures the cost of a step: milliseconds as table and plot, resident memory, disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def milliseconds(action: Callable[[], T], times: int = 1) -> tuple[float, T]:
-    """Median time of calling ``action`` so many ``times``, and its last result."""
+    """Median time of ``times`` calls of ``action``, and its last result."""
     took = []
     for _ in range(times):
         began = time.perf_counter()
@@ -32,30 +32,30 @@ def milliseconds(action: Callable[[], T], times: int = 1) -> tuple[float, T]:
 
 
 def in_fresh_process(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """The result of a function of a module, called in a process of its own."""
+    """The result of a module's function, called in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **options).result()
 
 
 def peak_mib() -> float:
     """The largest resident memory of this process so far; mapped files count."""
-    # not getrusage: its figure is inherited from the process that started this one
+    # not getrusage, whose figure is inherited from the parent process
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files below a folder take on disk."""
+    """Disk space taken by the files below a folder."""
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
 PAUSE = 0.05
-"""Seconds between two calls: threads of the one before stop spinning."""
+"""Seconds between two calls, in which the threads of the previous one stop spinning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One call: what was done to which item, by which method, and how long it took."""
+    """One timed call: the case, the item, the method, and the milliseconds."""
 
     case: str
     method: str
@@ -64,14 +64,14 @@ class Timing:
 
 
 def item_name(path: Path) -> str:
-    """A file's name with its folder's: defect types number their images alike."""
+    """A file's name with that of its folder, because defect types number their images alike."""
     return f"{path.parent.name}/{path.name}"
 
 
 def alternate(
     case: str, item: str, actions: Mapping[str, Callable[[], T]], timings: list[Timing]
 ) -> dict[str, T]:
-    """Call each of the ``actions`` once, one after the other; their results by name."""
+    """Call each of the ``actions`` once, one after the other; return their results by name."""
     results = {}
     for method, action in actions.items():
         time.sleep(PAUSE)
@@ -82,9 +82,9 @@ def alternate(
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One method in one case: milliseconds, and the median over items of its time over ours.
+    """One method in one case: milliseconds, and the median ratio of its time to vecspect's.
 
-    The ratio is nan where ours was not measured on the same item.
+    The ratio is nan if vecspect was not measured on the same items.
     """
 
     case: str
@@ -95,7 +95,7 @@ class Summary:
 
 
 def summarise(timings: Sequence[Timing]) -> Iterator[Summary]:
-    """Cases and methods in the order measured."""
+    """Summaries of cases and methods, in the order measured."""
     for case in dict.fromkeys(timing.case for timing in timings):
         of_case = [timing for timing in timings if timing.case == case]
         own = {
@@ -109,12 +109,12 @@ def summarise(timings: Sequence[Timing]) -> Iterator[Summary]:
 
 
 def markdown(summaries: Sequence[Summary], unit: str = "ms") -> str:
-    """A table of cases, methods, median, 95th percentile and ratio; ``unit`` is ms or s."""
+    """Table of cases, methods, median, 95th percentile and ratio; ``unit`` is ms or s."""
     return page("timings.md", summaries=summaries, unit=unit)
 
 
 def plot(summaries: Sequence[Summary], file: Path) -> None:
-    """Medians as bars on a logarithmic axis, one group a case."""
+    """Bar plot of the medians on a logarithmic axis, one group per case."""
     figure = Figure(figsize=(7, 0.6 + 0.24 * len(summaries)), layout="constrained")
     axes = figure.add_subplot()
     names = [f"{s.case}: {s.method}" for s in summaries]
@@ -135,7 +135,7 @@ def write_timings(
     command: str,
     unit: str = "ms",
 ) -> str:
-    """Write the raw rows, a plot, and a page of command, table and notes; returns the table."""
+    """Write the raw rows, a plot, and a page of command, table and notes; return the table."""
     out.mkdir(parents=True, exist_ok=True)
     summaries = list(summarise(timings))
     table = markdown(summaries, unit)

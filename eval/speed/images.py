@@ -1,4 +1,4 @@
-"""Times learning and scoring, stage by stage, beside plain torch and anomalib in one run."""
+"""Times learning and scoring, stage by stage, alongside plain torch and anomalib in one run."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ ANOMALIB_PICKS = 100
 
 @dataclass(frozen=True, slots=True)
 class SpeedReport:
-    """What was measured.
+    """Measurements of one run.
 
     Attributes:
-        timings: of every call, in milliseconds; one image by each method, the stages of one image
-            with the largest bank, and images sixteen at a time.
-        learned: one a size of the training set, fewest images first.
-        anomalib: what its fit took (see `eval.baselines.external_worker`), if it was asked for.
-        auroc: image AUROC of the images timed, by method; empty without both classes.
+        timings: every call, in milliseconds: one image by each method, the stages of one image with
+            the largest bank, and images sixteen at a time.
+        learned: one per size of the training set, smallest first.
+        anomalib: cost of its fit (see `eval.baselines.external_worker`), if requested.
+        auroc: image AUROC of the timed images, by method; empty unless both classes are present.
     """
 
     timings: list[Timing]
@@ -64,15 +64,15 @@ def measure_speed(
     against_anomalib: bool,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> SpeedReport:
-    """Learn in throw-away stores, then score test images in alternation.
+    """Learn in temporary stores, then score test images by each method in alternation.
 
-    The ``network`` is exported beforehand: that happens once in a machine's life.
+    The ``network`` is exported beforehand, which happens only once per machine.
     """
     records = read_dataset(learning.dataset)
     tests = _spread([r for r in records if r.split == "test"], images + WARM_UP)
     if len(tests) <= WARM_UP:
         raise DatasetError(
-            f"{learning.dataset} has {len(tests)} test images, more than {WARM_UP} are needed."
+            f"{learning.dataset} has {len(tests)} test images; more than {WARM_UP} are needed."
         )
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vecspect-")))
@@ -112,7 +112,7 @@ def measure_speed(
 
 
 def _spread(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
-    """At most ``count`` of the records, evenly spread over all."""
+    """At most ``count`` of the records, spread evenly over all."""
     chosen = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).astype(int))
     return [records[i] for i in chosen]
 
@@ -158,7 +158,7 @@ def _torch(plain: TorchCdist, path: Path) -> float:
 def _stages(
     network: Backbone, index: ExactIndex, tests: Sequence[ImageRecord], timings: list[Timing]
 ) -> None:
-    """The stages of one image, one after the other."""
+    """Time the stages of one image, one after the other."""
     size = network.spec.input_size
     for done, record in enumerate(tests):
         rows: list[Timing] = []
@@ -178,7 +178,7 @@ def _timed(item: str, rows: list[Timing], stage: str, action: Callable[[], Any])
 
 
 def _together(inspector: Inspector, tests: Sequence[ImageRecord], timings: list[Timing]) -> None:
-    """Files ``TOGETHER`` at a time, the time of each a share of theirs."""
+    """Time files ``TOGETHER`` at a time, each counted as its share."""
     case = f"{TOGETHER} images at once, each"
     for start in range(0, len(tests) - TOGETHER + 1, TOGETHER):
         rows: list[Timing] = []

@@ -1,4 +1,4 @@
-"""Times the exact nearest neighbour search on real features, beside brute force in one run."""
+"""Times the exact nearest-neighbour search on real features, alongside brute force."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from indexer.knn.exact_index import ExactIndex
 from indexer.progress import Progress
 
 SIDE = 28
-"""Rows and columns of the cells in the middle of an image that are searched: 784 queries."""
+"""Rows and columns of the central cells of an image that are searched, 784 queries in all."""
 
 
 def measure_knn(
@@ -40,11 +40,11 @@ def measure_knn(
     """Search ``images`` test images in banks of each of the ``sizes``.
 
     The banks are the first picks of one greedy selection among all normal patches, so each is the
-    coreset of its size. Patches are cut to their last ``dim`` values: the deepest layers'.
+    coreset of its size. Patches are cut to their last ``dim`` values, those of the deepest layers.
 
     Returns:
-        The timings, the matrix product alone among them, and the largest relative excess of our
-        neighbours' distances, computed in float64, over those of the nearest any method found.
+        The timings, including that of the bare matrix product, and the largest relative excess of
+        vecspect's distances, computed in float64, over those of the nearest found by any method.
     """
     records = read_dataset(dataset)
     tests = [record.path for record in records if record.split == "test"]
@@ -52,7 +52,8 @@ def measure_knn(
     patches = embed_patches(network, normal_images(records), dim, on_progress)
     if len(patches) < max(sizes):
         raise DatasetError(
-            f"{dataset} has {len(patches)} normal patches, a bank of {max(sizes)} was asked for."
+            f"{dataset} has {len(patches)} normal patches, but a bank of {max(sizes)} was "
+            "requested."
         )
     picks = greedy_k_center(
         project(patches, seed),
@@ -83,7 +84,7 @@ def measure_knn(
 def embed_patches(
     network: Backbone, paths: Sequence[Path], dim: int, on_progress: Progress
 ) -> Float32:
-    """(N, dim) float32, the last ``dim`` values of every patch of the images that can be read."""
+    """(N, dim) float32, the last ``dim`` values of every patch of the readable images."""
     cells = math.prod(network.spec.grid)
     patches = np.empty((len(paths) * cells, dim), dtype=np.float32)
     count = 0

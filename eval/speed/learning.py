@@ -1,4 +1,4 @@
-"""One build in a process of its own, so that its peak memory is its own."""
+"""Runs one build in a process of its own, so that its peak memory can be measured."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from indexer.store.open import open_store
 
 CATEGORY = "speed"
 EVERY = (16, 4, 1)
-"""One normal image in so many is learnt: 1, 4 and 16 times the fewest."""
+"""One normal image in so many is learnt, which gives 1, 4 and 16 times the smallest set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """What to learn, with which network, and the share of its patches to choose."""
+    """Parameters of a build: the data set, the network, and the share of its patches to choose."""
 
     dataset: Path
     backbone: str
@@ -29,7 +29,7 @@ class Learning:
     coreset: float
 
     def load(self) -> Backbone:
-        """The network."""
+        """Load the network."""
         return load_backbone(self.backbone, weights=self.weights, precision=self.precision)
 
 
@@ -49,7 +49,7 @@ class Learned:
 
 
 def learn_sizes(learning: Learning, root: Path, on_progress: Progress) -> list[Learned]:
-    """Learn `EVERY` share of the normal images, fewest first, into ``root / str(every)``."""
+    """Learn each share in `EVERY` of the normal images, smallest first, below ``root``."""
     learned = []
     for done, every in enumerate(EVERY, 1):
         learned.append(in_fresh_process(_learn, learning, root / str(every), every))

@@ -1,4 +1,4 @@
-"""Cost of each number format: time, error of the features beside torch in fp32, image AUROC."""
+"""Cost of each number format: time, feature error relative to torch in fp32, image AUROC."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ WARM_UP = 3
 
 @dataclass(frozen=True, slots=True)
 class PrecisionRow:
-    """One number format.
+    """Measurements of one number format.
 
     Attributes:
-        single_ms, batch_ms: median of the network on one image, and per image in batches.
-        largest_error: largest over patches of |f - t| / |t|, t being torch's patch in fp32.
-        auroc: image AUROC, by data set; empty for torch, which is only timed.
+        single_ms, batch_ms: median time of the network on one image, and per image in batches.
+        largest_error: largest |f - t| / |t| over the patches, t being torch's patch in fp32.
+        auroc: image AUROC by data set; empty for torch, which is only timed.
     """
 
     name: str
@@ -55,9 +55,9 @@ def compare_precisions(
 ) -> list[PrecisionRow]:
     """Every precision of ``backbone`` on each data set, in one run; torch in fp32 comes first.
 
-    Timed and compared on the first ``images`` test images of the first data set; the formats take
-    turns image by image. int8 is calibrated on each data set's own normal images.
-    DatasetError when the first data set has no test image.
+    Times and errors are those of the first ``images`` test images of the first data set; the
+    formats take turns image by image. int8 is calibrated on each data set's own normal images.
+    DatasetError is raised if the first data set has no test image.
     """
     with torch_needed(backbone):
         from backbones.torch_runtime import TorchBackbone
@@ -89,7 +89,7 @@ def precision_table(rows: Sequence[PrecisionRow], datasets: Sequence[Path]) -> s
 def _compare(
     networks: dict[str, Backbone], inputs: Uint8, on_progress: Progress
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Largest error by name, and median milliseconds of one image, alone and in a batch."""
+    """Largest error by name, and median milliseconds of one image, singly and in a batch."""
     single: dict[str, list[float]] = {name: [] for name in networks}
     batched: dict[str, list[float]] = {name: [] for name in networks}
     errors = dict.fromkeys(networks, 0.0)

@@ -1,4 +1,4 @@
-"""How cost grows with the bank, the training images and the image, and what takes over where."""
+"""Measures how cost grows with the bank, the training images and the image size."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ LARGEST_IN_ENGINE = 64_000
 SIDES = (256, 512, 1024, 2048, 4096)
 IMAGES = 4
 REPEATS = 3
-"""Times that a step is repeated, for its median."""
+"""Repetitions of a step, for its median."""
 _COLLECTION, _VECTOR = "bank", "patch"
 
 
 @dataclass(frozen=True, slots=True)
 class BankCost:
-    """One image against a bank of ``patches`` random normal patches.
+    """Cost of one image against a bank of ``patches`` random normal patches.
 
     Attributes:
-        index_ms: to prepare the resident index. search_ms: all patches of one image, median.
-        resident_bytes: of the bank and what the index keeps beside it.
+        index_ms: time to prepare the resident index. search_ms: median time for all patches of one
+            image. resident_bytes: size of the bank and of its index.
     """
 
     patches: int
@@ -54,16 +54,17 @@ class BankCost:
 
 @dataclass(frozen=True, slots=True)
 class EngineCost:
-    """One image against the bank in the engine, with an HNSW graph.
+    """Cost of one image against the bank in the engine, with an HNSW graph.
 
     Attributes:
-        ingest_s, graph_s: to write the points, and to build the graph. folder_bytes: on disk.
-        search_ms: one approximate query a patch of one image, median over images.
-        recall: share of the patches whose true nearest neighbour was found.
-        inflation: the largest found distance over the true one.
-        recheck_ms: exact queries of the highest patches in descending order, until the largest
-            exact distance is at least the next approximate one, which bounds the rest from above.
-        rechecked: patches that took, median. wrong: images whose score is not the exact one then.
+        ingest_s, graph_s: time to write the points and to build the graph. folder_bytes: size on
+            disk. search_ms: one approximate query per patch of one image, median over images.
+        recall: share of the patches whose true nearest neighbour was found. inflation: largest
+            ratio of the found distance to the true one.
+        recheck_ms: time for exact queries of the highest patches in descending order, until the
+            largest exact distance is at least the next approximate one, which bounds the rest from
+            above. rechecked: median number of patches for that. wrong: images whose score is then
+            still not the exact one.
     """
 
     patches: int
@@ -80,7 +81,7 @@ class EngineCost:
 
 @dataclass(frozen=True, slots=True)
 class ImageCost:
-    """A photo of ``side`` x ``side`` pixels: file to network input, and the map in its pixels."""
+    """Cost of a photo of ``side`` x ``side`` pixels: to the network's input, and from its map."""
 
     side: int
     input_ms: float
@@ -89,7 +90,7 @@ class ImageCost:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Everything measured on one network; ``network_ms`` for one image."""
+    """All measurements on one network; ``network_ms`` is the time for one image."""
 
     cells: int
     dim: int
@@ -108,7 +109,7 @@ def measure_scaling(
     sides: Sequence[int] = SIDES,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Scaling:
-    """Measure on the normal patches of the data set; banks larger than they are left out."""
+    """Measure on the normal patches of the data set; larger banks than these are left out."""
     records = read_dataset(learning.dataset)
     tests = [record.path for record in records if record.split == "test"]
     tests = tests[:: max(1, len(tests) // IMAGES)][:IMAGES]
@@ -189,12 +190,12 @@ def _engine(
 
 
 def _nearest(store: VectorStore, patches: Float32) -> Float32:
-    """(Q,) distances that the graph finds."""
+    """(Q,) distances found by the graph."""
     return np.array([_distance(store, patch, exact=False) for patch in patches], np.float32)
 
 
 def _recheck(store: VectorStore, patches: Float32, found: Float32) -> tuple[float, int]:
-    """The exact image score, and the exact queries it took (see `EngineCost`)."""
+    """The exact image score, and the number of exact queries it needed (see `EngineCost`)."""
     best, count = 0.0, 0
     for row in np.argsort(-found):
         if best >= found[row]:
@@ -218,5 +219,5 @@ def _photo(source: Path, side: int, network: Backbone, root: Path) -> ImageCost:
         return network_input(path, spec).pixels
 
     draw = partial(anomaly_map, np.ones(spec.grid, np.float32), spec.geometry((side, side)))
-    draw()  # what it keeps for a size is made once
+    draw()  # the cached matrices of a size are made only once
     return ImageCost(side, milliseconds(read, REPEATS)[0], milliseconds(draw, REPEATS)[0])

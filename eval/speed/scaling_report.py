@@ -1,4 +1,4 @@
-"""The page of `measure_scaling`: tables, fitted exponents, and what follows for large plants."""
+"""The page of `measure_scaling`: tables, fitted exponents, and estimates for large plants."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from eval.pages import page
 from eval.speed.scaling import Scaling
 
 CATEGORIES, IMAGES = 1_000, 1_000
-"""The plant of a million images."""
+"""Images of the example plant."""
 SHARE = 0.1
 CLUSTER = 1_000_000_000
-"""Patches on a cluster."""
+"""Patches of the example cluster."""
 NODE_GIB = 64
 REPLICAS = 2
 USABLE = 0.75
 """Share of a node's memory that vectors and graph may take."""
 LINKS = 2 * 16
-"""Links of 4 bytes that each point keeps in the lowest layer: 2 m, of Qdrant's default m."""
+"""Links of 4 bytes that each point has in the lowest layer: 2 m, with Qdrant's default m."""
 PRECISIONS = {"f32": 32, "f16": 16, "int8": 8, "binary": 1}
-"""Bits a value."""
+"""Bits per value."""
 
 
 def fitted(sizes: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
-    """(exponent, factor) of costs = factor * sizes ** exponent, least squares in logarithms."""
+    """(exponent, factor) of costs = factor * sizes ** exponent, by least squares in logarithms."""
     exponent, intercept = np.polyfit(np.log(sizes), np.log(costs), 1)
     return float(exponent), float(np.exp(intercept))
 
 
 def crossing(scaling: Scaling) -> float:
-    """Bank patches from which the engine answers sooner than the resident matrix, by the fits.
+    """Number of bank patches from which the engine is faster than the resident matrix, by the fits.
 
-    nan where the fitted lines do not cross upwards.
+    The result is nan if the fitted lines do not cross upwards.
     """
     (resident, resident_factor), (engine, engine_factor) = (
         _search_fit(scaling),
@@ -83,14 +83,14 @@ def _plant(scaling: Scaling) -> dict[str, float]:
 
 
 def _stored(precision: str, vector_bytes: float) -> tuple[str, float, float, int]:
-    """Bytes a point, GiB of the cluster's patches, and nodes that hold them."""
+    """Bytes per point, GiB of the cluster's patches, and nodes that hold them."""
     size = vector_bytes + LINKS * 4
     nodes = int(np.ceil(CLUSTER * size * REPLICAS / (NODE_GIB * 2**30 * USABLE)))
     return precision, size, CLUSTER * size / 2**30, nodes
 
 
 def _search_fit(scaling: Scaling) -> tuple[float, float]:
-    """Over the banks whose search is more than the fixed part of a call."""
+    """The fit over those banks whose search time exceeds the fixed part of a call."""
     banks = scaling.banks[-3:]
     return fitted([b.patches for b in banks], [b.search_ms for b in banks])
 

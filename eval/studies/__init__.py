@@ -1,1 +1,1 @@
-"""Whether what the product promises holds."""
+"""Studies that test whether vecspect keeps its promises."""

@@ -1,4 +1,4 @@
-"""Does the false-reject rate hold? Random splits of the normal images, every calibration method."""
+"""Study of the false-reject rate over random splits of the normal images, by calibration method."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from indexer.synthetic.blending import KINDS
 
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2)
 METHOD_LEVELS: dict[str, tuple[float | None, ...]] = {"synthetic-f1": (None,)}
-"""Levels requested of a method in place of `LEVELS`; None leaves it to the number of images."""
+"""Levels requested of a method instead of `LEVELS`; None lets the number of images decide."""
 HOLDOUT = 0.2
 
 
@@ -33,14 +33,14 @@ class Measured:
     """Outcome of one method at one level, over all splits.
 
     Attributes:
-        images: normal images at hand.
-        level: nominal false-reject rate; of synthetic-f1, which takes none, the default.
-        realised, recall, f1: means over the splits, of the images that took no part in them.
+        images: number of normal images available.
+        level: nominal false-reject rate; for synthetic-f1, which has none, the default.
+        realised, recall, f1: means over the splits, on the images left out of them.
         error: standard error of ``realised`` over the splits.
-        oracle_recall, oracle_f1: at the threshold that is best on those very images.
-        auroc: of the memory bank the method leaves, mean over the splits.
-        smallest: the smallest level that so many images support.
-        bound: times the level that the realised rate cannot exceed, None without one.
+        oracle_recall, oracle_f1: figures at the threshold that is best on the same images.
+        auroc: AUROC with the memory bank that the method leaves, mean over the splits.
+        smallest: smallest level that so many images support.
+        bound: factor of the level that the realised rate cannot exceed; None without a bound.
     """
 
     dataset: str
@@ -68,7 +68,7 @@ def run_splits(
     on_progress: Progress,
     numbers: Sequence[int] = NUMBERS,
 ) -> tuple[list[Measured], list[ExpectedRecall]]:
-    """Every method at every level it supports, for each number of normal images at hand."""
+    """Run every method at every level it supports, for each number of normal images."""
     found: dict[tuple[str, int, float], list[_Outcome]] = {}
     for number in numbers:
         for split in range(splits):
@@ -93,7 +93,8 @@ def run_splits(
 class _Outcome:
     """One method at one level in one split.
 
-    ``figures``: by their names in `Measured`. ``caught`` (kinds, 2): synthetic defects above, all.
+    ``figures`` are named as in `Measured`; ``caught`` (kinds, 2) holds the numbers of synthetic
+    defects above the threshold and in total.
     """
 
     calibration: Calibration
@@ -162,7 +163,7 @@ def _mean(
 
 
 def _oracle(normal: Float32, defective: Float32) -> tuple[float, float]:
-    """Recall and F1 at the threshold that is best on these images themselves."""
+    """Recall and F1 at the threshold that is best on the same images."""
     truth = np.repeat([0, 1], [len(normal), len(defective)])
     precision, recall, _ = precision_recall_curve(truth, np.concatenate([normal, defective]))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
@@ -172,7 +173,7 @@ def _oracle(normal: Float32, defective: Float32) -> tuple[float, float]:
 
 _MARKS = {"conformal": "o-", "cross-conformal": "s--", "sigma": "^:", "synthetic-f1": "x"}
 ALLOWED_ERRORS = 3
-"""Standard errors by which a realised rate may exceed its bound before it counts against it."""
+"""Standard errors by which a realised rate may exceed its bound and still count as within it."""
 
 
 def write_study(measured: Sequence[Measured], caught: Sequence[ExpectedRecall], out: Path) -> None:
@@ -187,18 +188,18 @@ def write_study(measured: Sequence[Measured], caught: Sequence[ExpectedRecall], 
 
 
 def within_bound(row: Measured) -> bool:
-    """Whether the realised rate exceeds its stated bound by no more than sampling error."""
+    """True if the realised rate exceeds its stated bound by no more than sampling error."""
     bound = 1 if row.bound is None else row.bound
     return row.realised <= bound * row.level + ALLOWED_ERRORS * row.error
 
 
 def study_table(measured: Sequence[Measured]) -> str:
-    """Markdown: one row per data set, network, method, number of images and level."""
+    """Markdown table, one row per data set, network, method, number of images and level."""
     return page("calibration.md", measured=measured, within_bound=within_bound)
 
 
 def rate_figure(measured: Sequence[Measured]) -> Figure:
-    """Realised against nominal false-reject rate, one panel a data set, network and number."""
+    """Realised against nominal false-reject rate, one panel per data set, network and number."""
     runs = list(dict.fromkeys((row.dataset, row.backbone) for row in measured))
     numbers = sorted({row.images for row in measured})
     figure = Figure(figsize=(11, 2.9 * len(runs) + 0.4), layout="constrained")

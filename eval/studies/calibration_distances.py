@@ -1,9 +1,10 @@
-"""Distances from every patch to every normal image, so that any memory bank can be tried.
+"""Distances from every patch to every normal image, from which any memory bank can be simulated.
 
-Every normal image chooses its patches from itself alone (see `indexer.bank.leave_one_out`), and the
-distance of every patch of every image to each such choice is stored: a memory bank made of any
-images is a minimum over them and a split costs no search. Split conformal is measured on the same
-kind of bank, of the images it does not hold out. Distances are in the coreset's 128 dimensions.
+Every normal image chooses its patches only from itself (see `indexer.bank.leave_one_out`), and the
+distance of every patch of every image to each such choice is stored: a memory bank made from any
+images is a minimum over these, and a split needs no search. Split conformal is measured on the same
+kind of bank, made from the images that it does not hold out. Distances are measured in the
+coreset's 128 dimensions.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from indexer.progress import Progress
 from indexer.synthetic.blending import KINDS, blend_defect
 
 NUMBERS = (20, 50, 200)
-"""Normal images at hand, for the memory bank and the calibration together."""
+"""Numbers of normal images, for the memory bank and the calibration together."""
 CORESET = 0.1
 MOST_NORMAL, MOST_DEFECTIVE = 264, 120
-"""Images taken of a larger data set, drawn with a fixed seed."""
+"""Largest number of images, drawn from a larger data set with a fixed seed."""
 _ROWS = 8192
 
 
 class Distances:
-    """Patch distances of rows of images to what each normal image chose.
+    """Distances of each image's patches to the patches that each normal image chose.
 
-    Rows are the N normal images, one synthetic defect on each of them, and the defective images.
+    The rows are the N normal images, one synthetic defect on each of them, and the defective
+    images.
     """
 
     def __init__(self, table: Float32, normal: int) -> None:
@@ -44,7 +46,7 @@ class Distances:
         table[own, normal + own] = np.inf
 
     def scores(self, bank: Int64) -> Float32:
-        """Image score of every row against a memory bank of these normal images."""
+        """Image score of every row against a memory bank made from these normal images."""
         nearest = self._table[bank[0]].copy()
         for image in bank[1:]:
             np.minimum(nearest, self._table[image], out=nearest)
@@ -57,13 +59,13 @@ def measure_distances(
     on_progress: Progress,
     numbers: Sequence[int] = NUMBERS,
 ) -> Distances:
-    """Embed a data set and measure all patches against all choices."""
+    """Embed a data set and measure all patches against the choices of all normal images."""
     rng = np.random.default_rng(0)
     normal = _some([r.path for r in records if r.label == "normal"], MOST_NORMAL, rng)
     defective = _some([r.path for r in records if r.label == "defective"], MOST_DEFECTIVE, rng)
     if len(normal) <= max(numbers) or not defective:
         raise DatasetError(
-            f"the study takes more than {max(numbers)} normal images and defective ones, got "
+            f"the study needs more than {max(numbers)} normal images and some defective ones, got "
             f"{len(normal)} and {len(defective)}."
         )
     inputs = _inputs(normal, defective, backbone, rng)

@@ -1,4 +1,4 @@
-"""How many images pass before the drift alarm, with and without a change of the images."""
+"""Study of the number of images before the drift alarm, with and without a change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def drift_latency(
     category: Category, network: Backbone, unseen: Sequence[Path]
 ) -> Iterator[tuple[str, str]]:
-    """What was measured and the figure, on normal images that the category has not learnt."""
+    """Measurements with their figures, on normal images that the category has not learnt."""
     with tempfile.TemporaryDirectory(prefix="vecspect-") as folder:
         calibration = read_calibration(category.entry)
         quality = np.array([row for _, row in read_cached(category, "quality")])
@@ -66,7 +66,7 @@ def _latency(
     usual: Sequence[dict[str, Any]],
     changed: Sequence[dict[str, Any]],
 ) -> str:
-    """Images after the change until the first alarm, which follows unchanged ones."""
+    """Images from the change to the first alarm, after a run of unchanged ones."""
     needed: list[int] = []
     which: Counter[str] = Counter()
     for run in range(RUNS):
@@ -82,7 +82,7 @@ def _latency(
     told = "; ".join(f"{key} {n}" for key, n in which.most_common())
     return (
         f"median {np.median(needed):.0f}, at most {max(needed)} in {len(needed)} of {RUNS} runs, "
-        f"after {QUIET_FIRST} unchanged ones (first to tell: {told})"
+        f"after {QUIET_FIRST} unchanged ones (first signal: {told})"
     )
 
 

@@ -1,6 +1,6 @@
-"""Cost and benefit of incremental updates and of the audit, measured on one data set.
+"""Study of the cost and benefit of incremental updates and of the audit, on one data set.
 
-Images are embedded once. Changes and builds are the product's own, in throw-away stores.
+Images are embedded once. Changes and builds are the product's own, in temporary stores.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from search.monitoring.audit import audit
 from search.prediction import Prediction
 
 Finding = tuple[str, str]
-"""What was measured, and the figure."""
+"""Description of a measurement, and its figure."""
 
 CATEGORY = "study"
 METHODS = ("cross-conformal", "conformal")
@@ -49,7 +49,7 @@ def study_updates(
     on_finding: Callable[[Finding], None],
     on_progress: Progress = lambda stage, done, total: None,
 ) -> None:
-    """Measure in turn and report each finding as soon as it is there."""
+    """Take each measurement in turn, and report it as soon as it is done."""
     study = _Study(records, _CachingNetwork(backbone), on_progress)
     for stage in (_learning, _adding, _auditing):
         for finding in stage(study):
@@ -173,7 +173,7 @@ def _adding(study: _Study) -> Iterator[Finding]:
             _add(study, store, [record.path for record in most])
             inspector = Inspector(store, CATEGORY, network=study.network)
             inspector.inspect(study.tests[0].path)
-            next(embed_images(study.network, [last.path]))  # the time is without the network
+            next(embed_images(study.network, [last.path]))  # the time does not include the network
             adding_ms, _ = milliseconds(partial(_add, study, store, [last.path]))
             updated = study.predict(store)
             category = find_category(store, CATEGORY)

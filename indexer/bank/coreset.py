@@ -1,19 +1,20 @@
 """Chooses the memory bank: a small subset of patches that covers all of them.
 
-Greedy k-center selection (Gonzalez 1985; the coreset of PatchCore, Roth et al. 2022): the next
-pick is the patch farthest from everything picked so far. Distances are taken after a seeded
-Gaussian projection to at most 128 dimensions (Johnson and Lindenstrauss 1984), as the authors do.
+Greedy k-center selection (Gonzalez 1985; the coreset of PatchCore, Roth et al. 2022): the next pick
+is the patch farthest from everything picked so far. Distances are measured after a seeded Gaussian
+projection to at most 128 dimensions (Johnson and Lindenstrauss 1984), as PatchCore's authors do.
 
-The order of picks is that of the plain loop, at matrix-product speed. A pass takes the ``POOL``
-patches farthest from the picks; as long as the best of them stays at least as far as every patch
-outside the pool was when the pass began, it is the farthest of all, because distances to the
-picks only shrink. So many picks are settled among a few thousand patches, and only then are all
-patches brought up to date, with one matrix product for all picks of the pass.
+The order of picks is that of the plain greedy loop, at the speed of matrix products. A pass takes
+the ``POOL`` patches farthest from the picks; as long as the best of them stays at least as far as
+every patch outside the pool was when the pass began, it is the farthest of all, because distances
+to the picks only shrink. Many picks are thus settled among a few thousand patches before all
+patches are updated, with one matrix product for all picks of the pass.
 
-Patches beyond `CHUNK_BYTES` are never held together: each chunk chooses its share when it is full,
-and the picks of all chunks are the coreset, whose radius is the largest of a chunk. To keep more of
-each chunk and select among what was kept (merge and reduce) covers worse: what the second selection
-drops uncovers the patches that only it had covered. What fits into one chunk is one selection.
+At most `CHUNK_BYTES` of patches are held at once: each full chunk chooses its share, and the picks
+of all chunks together are the coreset, whose radius is the largest radius of a chunk. Keeping more
+of each chunk and selecting again among those (merge and reduce) covers worse: a patch that the
+second selection drops uncovers the patches that only it had covered. Patches that fit into one
+chunk are one selection.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ Float32 = NDArray[np.float32]
 
 PROJECTED_DIM = 128
 CHUNK_BYTES = 2 << 30
-"""Bytes of patches held before a share is chosen: 1.3 million patches of 384 values."""
+"""Bytes of patches held before a share is chosen, enough for 1.3 million patches of 384 values."""
 POOL = 4096
 ROWS = 4096
-"""Patches updated at a time: keeps a block of distances in the processor's cache."""
+"""Patches updated at a time, so that a block of distances stays in the processor's cache."""
 SAME = 1e-5
 """Squared distances below this share of a patch's own squared norm count as zero: rounding leaves
 up to a fifth of it between duplicates."""
@@ -39,11 +40,11 @@ up to a fifth of it between duplicates."""
 
 @dataclass(frozen=True, slots=True)
 class Coreset:
-    """Picks that cover a set of points.
+    """Picks that cover a set of points, and their covering radius.
 
     Attributes:
         indices: (M,) int64, in the order picked.
-        radius: the largest distance, among the points given, of any to its nearest pick.
+        radius: the largest distance of any given point to its nearest pick.
     """
 
     indices: NDArray[np.int64]
@@ -51,13 +52,13 @@ class Coreset:
 
 
 class PatchSampler:
-    """Chooses ``share`` of patches that come image by image, holding at most a chunk of them.
+    """Chooses a share of patches that arrive image by image, holding at most one chunk of them.
 
     Args:
-        share: of all patches, in (0, 1].
-        seed: of the projection and of the first pick.
-        expected: number of patches to come, at most; less memory is taken if they are few.
-        dim: values a patch.
+        share: share of all patches to choose, in (0, 1].
+        seed: seed of the projection and of the first pick.
+        expected: upper limit of the number of patches; a small one saves memory.
+        dim: length of a patch embedding.
     """
 
     def __init__(self, *, share: float, seed: int, expected: int, dim: int) -> None:
@@ -73,7 +74,7 @@ class PatchSampler:
         self._radius = 0.0
 
     def add(self, patches: Float32) -> None:
-        """Take patches (n, D); they are numbered from 0 in the order they come."""
+        """Take patches (n, D); they are numbered from 0 in the order they arrive."""
         while len(patches):
             if self._filled == len(self._chunk):
                 self._pick()
@@ -86,9 +87,9 @@ class PatchSampler:
     def choose(
         self, on_progress: Callable[[int, int], None] | None = None
     ) -> tuple[Float32, Coreset]:
-        """Chosen patches (M, D) and which they are; to be called once.
+        """Return the chosen patches (M, D) and their numbers; to be called once.
 
-        The coreset's radius is a bound on that over all patches, after the projection.
+        The coreset's radius bounds the covering radius over all patches, after the projection.
         """
         self._pick(on_progress)
         del self._chunk
@@ -96,7 +97,7 @@ class PatchSampler:
         return vectors, Coreset(np.concatenate(self._indices), self._radius)
 
     def _pick(self, on_progress: Callable[[int, int], None] | None = None) -> None:
-        """Keep the picks of the chunk in place of its patches."""
+        """Replace the patches of the chunk by its picks."""
         chunk = self._chunk[: self._filled]
         due = round(self._share * self._added) - sum(len(picks) for picks in self._indices)
         coreset = greedy_k_center(
@@ -109,7 +110,7 @@ class PatchSampler:
 
 
 def project(patches: Float32, seed: int, dim: int = PROJECTED_DIM) -> Float32:
-    """Seeded projection of patches (N, D) to (N, min(D, dim)): distances change a little."""
+    """Seeded projection of patches (N, D) to (N, min(D, dim)), which nearly preserves distances."""
     if patches.shape[1] <= dim:
         return patches
     matrix = np.random.default_rng(seed).standard_normal((patches.shape[1], dim), dtype=np.float32)
@@ -123,7 +124,7 @@ def greedy_k_center(
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Coreset:
-    """Pick ``count`` of the N ``points`` (N, d) float32; the first one at random from ``seed``.
+    """Pick ``count`` of the ``points`` (N, d) float32, the first at random from ``seed``.
 
     Stops early when every point coincides with a pick, so duplicates are never picked twice.
     """
@@ -158,7 +159,7 @@ def greedy_k_center(
 
 
 def _farthest(nearest: Float32) -> tuple[NDArray[np.int64], float]:
-    """Indices of the ``POOL`` farthest points and the largest distance outside of them."""
+    """Indices of the ``POOL`` farthest points, and the largest distance outside of them."""
     if len(nearest) <= POOL:
         return np.arange(len(nearest)), 0.0
     order = np.argpartition(nearest, len(nearest) - POOL - 1)
@@ -168,12 +169,12 @@ def _farthest(nearest: Float32) -> tuple[NDArray[np.int64], float]:
 def _settle(
     points: Float32, squared_norms: Float32, nearest: Float32, outside: float, wanted: int
 ) -> list[int]:
-    """The greedy picks that are certain within this pool, as positions in it."""
+    """Greedy picks that are certain within this pool, as positions in it."""
     nearest = nearest.copy()
     picks: list[int] = []
     while len(picks) < wanted:
         best = int(nearest.argmax())
-        # one as far as the best outside is a farthest patch all the same: whole fields of
+        # a patch as far away as the best one outside is a farthest patch too: large sets of
         # duplicates tie, and waiting for a strict winner would end the selection
         if nearest[best] < outside or nearest[best] == 0.0:
             break
@@ -185,7 +186,7 @@ def _settle(
 
 
 def _update(nearest: Float32, points: Float32, squared_norms: Float32, picks: list[int]) -> None:
-    """Lower ``nearest`` to the distance to any of ``picks``, in place."""
+    """Lower ``nearest`` in place to the distance to any of ``picks``."""
     chosen = points[picks]
     half_norms = squared_norms[picks][:, None] * 0.5
     for start in range(0, len(points), ROWS):
@@ -199,6 +200,6 @@ def _update(nearest: Float32, points: Float32, squared_norms: Float32, picks: li
 
 
 def _lower(nearest: Float32, distances: Float32, squared_norms: Float32) -> None:
-    """Lower ``nearest`` to ``distances``, in place; what may be rounding becomes zero."""
+    """Lower ``nearest`` in place to ``distances``; values within rounding error become zero."""
     np.minimum(nearest, distances, out=nearest)
     nearest[nearest <= SAME * squared_norms] = 0.0

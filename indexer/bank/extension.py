@@ -1,4 +1,4 @@
-"""Which patches of an image that joins later become part of the memory bank."""
+"""Chooses the patches of an added image that become part of the memory bank."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from indexer.knn.brute_force import squared_distances
 Float32 = NDArray[np.float32]
 
 AS_WELL = 1.05
-"""Times the radius with which an image covers itself that a near duplicate may lie from another's
-patches. At a coreset of 10 % grid's images lie at 1.4 or more, synthetic textures at 1.2, and
-copies with noise of two grey levels at 1.03 at most. At 2 % textures lie at 0.98 to 1.1: what so
-few patches cover is not told apart."""
+"""Distance, in multiples of an image's own covering radius, up to which its patches may lie from "
+"another image's for it to count as a near duplicate. With a coreset of 10 %, grid's images lie "
+"at 1.4 or more, synthetic textures at 1.2, and copies with noise of two grey levels at 1.03 at "
+"most. With 2 %, textures lie at 0.98 to 1.1: so few patches cannot tell them from duplicates."""
 _AT_A_TIME = 32
 
 
 class BankExtension(Protocol):
-    """Lets images join a memory bank one by one."""
+    """Adds images to a memory bank, one by one."""
 
     @property
     def new(self) -> MemoryBank:
-        """The patches that have joined."""
+        """The patches that have been added."""
 
     @property
     def bank(self) -> MemoryBank:
-        """The bank with the patches that have joined."""
+        """The bank including the patches that have been added."""
 
     def take(self, image_id: str, patches: Float32) -> MemoryBank:
-        """The patches of an image of (H, W, D) that join."""
+        """Patches of an image (H, W, D) that are added to the bank."""
 
 
 class _Extension:
@@ -46,7 +46,7 @@ class _Extension:
 
     @property
     def bank(self) -> MemoryBank:
-        """See `BankExtension`."""
+        """The bank including the patches that have been added."""
         return self._before.extended(self.new)
 
     def _joined(self, image_id: str, patches: Float32, picks: NDArray[np.int64]) -> MemoryBank:
@@ -58,7 +58,7 @@ class _Extension:
 
 
 class CoveringExtension(_Extension):
-    """Goes on with the greedy selection of the coreset (Gonzalez 1985).
+    """Continues the greedy selection of the coreset (Gonzalez 1985).
 
     A patch joins if it lies farther from the bank than the bank's covering radius, in the same
     projected space, farthest first.
@@ -69,7 +69,7 @@ class CoveringExtension(_Extension):
         self._new_points = self._points[:0]
 
     def take(self, image_id: str, patches: Float32) -> MemoryBank:
-        """See `BankExtension`."""
+        """Patches of an image (H, W, D) that are added to the bank."""
         points = project(patches.reshape(-1, patches.shape[-1]), self._seed)
         nearest = squared_distances(points, self._points)
         if len(self._new_points):
@@ -85,11 +85,11 @@ class CoveringExtension(_Extension):
 
 
 class OwnChoiceExtension(_Extension):
-    """Takes what each image chooses from itself, as when the category is learnt.
+    """Adds the patches that each image chooses from itself, as when the category is learnt.
 
-    So the bank does not depend on the order images come in. Only a near duplicate brings nothing:
-    an image that the patches of one other image cover as well as its own would. By one, because all
-    together cover every ordinary image well once they are many.
+    So the bank does not depend on the order of the images. Only a near duplicate adds nothing: an
+    image that the patches of one other image cover as well as its own would. One other image,
+    because many images together cover every ordinary image well.
     """
 
     def __init__(self, entry: CatalogEntry, bank: MemoryBank) -> None:
@@ -97,7 +97,7 @@ class OwnChoiceExtension(_Extension):
         self._of_images = _by_image(bank.image_ids, self._points)
 
     def take(self, image_id: str, patches: Float32) -> MemoryBank:
-        """See `BankExtension`."""
+        """Patches of an image (H, W, D) that are added to the bank."""
         points = project(patches.reshape(-1, patches.shape[-1]), self._seed)
         coreset = choose_own_patches(patches, self._entry.settings)
         limit = (AS_WELL * coreset.radius) ** 2
@@ -115,7 +115,7 @@ def _by_image(image_ids: NDArray[np.str_], points: Float32) -> list[Float32]:
 
 
 def _within(limit: float, points: Float32, others: Float32) -> bool:
-    """Whether each of ``points`` lies within a squared distance of one of ``others``."""
+    """True for each of ``points`` that lies within a squared distance of one of ``others``."""
     # most images differ at the first few patches already
     parts = np.split(points, range(_AT_A_TIME, len(points), _AT_A_TIME))
     return all(squared_distances(part, others).max() <= limit for part in parts)

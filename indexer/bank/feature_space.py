@@ -1,6 +1,6 @@
-"""The space that patches are compared in: a property of the category, kept with it.
+"""The space in which patches are compared: a property of the category, stored with it.
 
-Adding one is a class here and its entry in `FEATURE_SPACES`.
+A new one takes a class here and an entry in `FEATURE_SPACES`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ Float32 = NDArray[np.float32]
 
 
 class FeatureSpace(Protocol):
-    """What is done to a backbone's features before they are compared."""
+    """A transformation of a backbone's features before they are compared."""
 
     @classmethod
     def fit(cls, patches: Iterable[Float32], dim: int) -> Self:
-        """The space of normal patches (..., D), which come image by image and once."""
+        """Fit the space to normal patches (..., D), which arrive image by image and only once."""
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
-        """Inverse of `to_payload`."""
+        """Restore the space from its stored form, the inverse of `to_payload`."""
 
     def to_payload(self) -> dict[str, Any]:
-        """The form kept in the catalog, with ``name``."""
+        """The form stored in the catalog, with ``name``."""
 
     def transform(self, features: Features) -> Features:
-        """The features in this space."""
+        """Features transformed into this space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Features as the backbone gives them."""
+    """Features exactly as the backbone gives them."""
 
     @classmethod
     def fit(cls, patches: Iterable[Float32], dim: int) -> Self:
-        """The one plain space; no patch is looked at."""
+        """Return the one plain space without reading a patch."""
         return cls()
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
-        """Inverse of `to_payload`."""
+        """Restore the space from its stored form, the inverse of `to_payload`."""
         return cls()
 
     def to_payload(self) -> dict[str, Any]:
-        """The name alone."""
+        """The stored form of the space, which is only its name."""
         return {"name": "plain"}
 
     def transform(self, features: Features) -> Features:
-        """The features themselves."""
+        """Features, unchanged."""
         return features
 
 
@@ -63,7 +63,7 @@ class ChannelNormalised:
     """Channels of mean 0 and deviation 1 over the patches of a category's normal images.
 
     Batzner et al., "EfficientAD", WACV 2024, section 3.2: the teacher's channels differ in scale,
-    and a distance would be that of the few loudest ones.
+    and a few large ones would dominate every distance.
 
     Attributes:
         mean, std: (D,) float32.
@@ -74,7 +74,7 @@ class ChannelNormalised:
 
     @classmethod
     def fit(cls, patches: Iterable[Float32], dim: int) -> Self:
-        """The space of normal patches (..., D), which come image by image and once."""
+        """Fit the space to normal patches (..., D), which arrive image by image and only once."""
         count, first, second = 0, np.zeros(dim), np.zeros(dim)
         for image in patches:
             flat = image.reshape(-1, dim).astype(np.float64)
@@ -87,16 +87,16 @@ class ChannelNormalised:
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
-        """Inverse of `to_payload`."""
+        """Restore the space from its stored form, the inverse of `to_payload`."""
         return cls(*(np.array(payload[name], np.float32) for name in ("mean", "std")))
 
     def to_payload(self) -> dict[str, Any]:
-        """Mean and deviation of each channel."""
+        """The stored form of the space: mean and deviation of each channel."""
         statistics = {"mean": self.mean.tolist(), "std": self.std.tolist()}
         return {"name": "channel-normalised", **statistics}
 
     def transform(self, features: Features) -> Features:
-        """The features, less the mean and over the deviation of their channels."""
+        """Features less the mean of their channels, divided by the deviation."""
         patches, images = features.patches, features.images
         return Features((patches - self.mean) / self.std, (images - self.mean) / self.std)
 
@@ -108,17 +108,17 @@ FEATURE_SPACES: dict[str, type[FeatureSpace]] = {
 
 
 def default_space(spec: BackboneSpec) -> type[FeatureSpace]:
-    """The kind of space that a backbone's patches are compared in."""
+    """The default kind of space for the patches of a backbone."""
     return FEATURE_SPACES["channel-normalised" if spec.normalised else "plain"]
 
 
 def read_space(payload: Mapping[str, Any]) -> FeatureSpace:
-    """The space that the catalog keeps."""
+    """The feature space stored in the catalog."""
     return FEATURE_SPACES[payload["name"]].from_payload(payload)
 
 
 class TransformedBackbone:
-    """A `Backbone` that gives its features in a feature space."""
+    """A `Backbone` whose features are transformed into a feature space."""
 
     def __init__(self, backbone: Backbone, space: FeatureSpace) -> None:
         self._backbone, self._space = backbone, space
@@ -128,11 +128,11 @@ class TransformedBackbone:
         self.fingerprint = backbone.fingerprint
 
     def embed(self, inputs: NDArray[np.uint8]) -> Features:
-        """Features of (N, H, W, 3) images in the space."""
+        """Features of (N, H, W, 3) images, transformed into the space."""
         return self._space.transform(self._backbone.embed(inputs))
 
 
 def in_space(backbone: Backbone, payload: Mapping[str, Any]) -> Backbone:
-    """The backbone as a category uses it whose catalog entry keeps this feature space."""
+    """The backbone with its features transformed into the feature space of a catalog entry."""
     space = read_space(payload)
     return backbone if isinstance(space, Plain) else TransformedBackbone(backbone, space)

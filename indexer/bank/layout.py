@@ -1,9 +1,9 @@
-"""How the normal images of a category are divided between its memory bank and its calibration.
+"""Layouts divide the normal images of a category between memory bank and calibration.
 
-Each group of images has a place of its own, by the hash of its name, and those with the lowest
-places calibrate. So it hardly matters in which order images come, and never how they score: an
-image that calibrates is drawn like any other, which split conformal needs. The group of an image
-is its own content unless the data set says otherwise.
+Each group of images is ranked by the hash of its name, and the groups with the lowest ranks
+calibrate. So the order of arrival hardly matters and the scores never do: a calibration image is
+drawn like any other, as split conformal prediction requires. Each image is a group of its own
+unless the data set says otherwise.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from indexer.catalog.entry import CatalogEntry, Float32, LayoutName, MemoryBank,
 from indexer.knn.exact_index import ExactIndex
 
 GroupsOf = Callable[[], Mapping[str, str]]
-"""Group of each image by its id, read only where it matters."""
+"""Group of each image by its id, read only if it matters."""
 
 
 class Layout(Protocol):
-    """A way to divide normal images, and what follows from it for the memory bank."""
+    """A way to divide normal images, with its consequences for the memory bank."""
 
     name: ClassVar[LayoutName]
     calibrating: ClassVar[Role]
     """Role of the images whose scores calibrate."""
     needed: ClassVar[Mapping[str, int]]
-    """Images that a category cannot do without, by the name of their count."""
+    """Smallest numbers of images that a category needs, by the name of their count."""
 
     def check(self, spec: BackboneSpec) -> None:
-        """VecspectError if the backbone's images cannot be divided so."""
+        """Raise VecspectError if the images of this backbone cannot be divided in this way."""
 
     def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
         """Role of each image by its sha256; ``share`` of them calibrate.
@@ -44,13 +44,13 @@ class Layout(Protocol):
         """
 
     def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
-        """Role of each image that joins a category, by its sha256."""
+        """Role of each added image by its sha256."""
 
     def selection(self, entry: CatalogEntry, images: int) -> BankSelection:
-        """What chooses a memory bank from the patches of at most so many images."""
+        """The selection of a memory bank from the patches of at most so many images."""
 
     def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
-        """What chooses the patches that images bring when they join later."""
+        """The choice among the patches of images that are added later."""
 
     def distances(
         self,
@@ -59,30 +59,33 @@ class Layout(Protocol):
         groups: GroupsOf,
         patches: ReadPatches,
     ) -> Iterator[tuple[str, Float32]]:
-        """(image id, distances (H, W)) of calibration images to the bank that knows none of them.
+        """(image id, distances (H, W)) of calibration images to the bank without their own patches.
 
         Args:
-            groups: of these images and of every image of the bank.
+            groups: group of each of these images and of every image of the bank.
         """
 
 
 class HoldOut:
-    """Some normal images calibrate, the others are the memory bank."""
+    """Some normal images calibrate; the others form the memory bank."""
 
     name: ClassVar[LayoutName] = "holdout"
     calibrating: ClassVar[Role] = "calibration"
     needed: ClassVar[Mapping[str, int]] = {"bank_images": 1, "calibration_images": 1}
 
     def check(self, spec: BackboneSpec) -> None:
-        """Nothing to refuse: every backbone's images can be held out."""
+        """Accept every backbone: its images can always be held out."""
 
     def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
-        """See `Layout`."""
+        """Role of each image by its sha256; ``share`` of them calibrate."""
         count = min(len(groups) - 1, max(1, round(share * len(groups))))
         return _lowest_places(groups, count, seed, spared=1)
 
     def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
-        """See `Layout`: as many calibrate as the category lacks for its share."""
+        """Role of each added image by its sha256.
+
+        As many images calibrate as the category needs to keep its share.
+        """
         bank, calibration = entry.counts["bank_images"], entry.counts["calibration_images"]
         share = entry.settings["holdout"] * (bank + calibration + len(groups))
         lacking = max(0, round(share) - calibration)
@@ -93,7 +96,7 @@ class HoldOut:
         return PooledSelection(entry, images)
 
     def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
-        """The patches that the bank does not cover yet."""
+        """The choice of patches that the bank does not cover yet."""
         return CoveringExtension(entry, bank)
 
     def distances(
@@ -103,21 +106,21 @@ class HoldOut:
         groups: GroupsOf,
         patches: ReadPatches,
     ) -> Iterator[tuple[str, Float32]]:
-        """See `Layout`; no calibration image is in the bank."""
+        """(image id, distances (H, W)) of calibration images to the bank, which lacks them."""
         index = ExactIndex(bank.vectors)
         for image_id, array in patches(image_ids):
             yield image_id, index.search(array).distances
 
 
 class LeaveOneOut:
-    """Every normal image is in the memory bank and calibrates, see `indexer.bank.leave_one_out`."""
+    """Every normal image is in the memory bank and also calibrates."""
 
     name: ClassVar[LayoutName] = "leave-one-out"
     calibrating: ClassVar[Role] = "bank"
     needed: ClassVar[Mapping[str, int]] = {"bank_images": 2}
 
     def check(self, spec: BackboneSpec) -> None:
-        """VecspectError if one image changes the embeddings of others."""
+        """Raise VecspectError if one image changes the embeddings of others."""
         if spec.level == "image" or spec.normalised:
             raise VecspectError(
                 f"cross-conformal needs patch embeddings that no other image changes; "
@@ -125,11 +128,11 @@ class LeaveOneOut:
             )
 
     def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
-        """See `Layout`; there is nothing to share."""
+        """Role of each image by its sha256: all have the same one."""
         return dict.fromkeys(groups, "bank")
 
     def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
-        """See `Layout`."""
+        """Role of each added image by its sha256."""
         return dict.fromkeys(groups, "bank")
 
     def selection(self, entry: CatalogEntry, images: int) -> BankSelection:
@@ -137,7 +140,7 @@ class LeaveOneOut:
         return OwnSelection(entry)
 
     def extension(self, entry: CatalogEntry, bank: MemoryBank) -> BankExtension:
-        """What each image chooses from itself, unless another one covers it as well."""
+        """Each image's own choice of patches, which is empty for a near duplicate."""
         return OwnChoiceExtension(entry, bank)
 
     def distances(
@@ -147,7 +150,7 @@ class LeaveOneOut:
         groups: GroupsOf,
         patches: ReadPatches,
     ) -> Iterator[tuple[str, Float32]]:
-        """See `Layout`; each image is measured against the patches of other groups."""
+        """(image id, distances (H, W)) of each image to the bank's patches of other groups."""
         return leave_one_out_distances(bank, image_ids, groups(), patches)
 
 
@@ -155,17 +158,17 @@ LAYOUTS: dict[LayoutName, Layout] = {"holdout": HoldOut(), "leave-one-out": Leav
 
 
 def layout_of(entry: CatalogEntry) -> Layout:
-    """The layout that the category was learnt by."""
+    """The layout with which the category was learnt."""
     return LAYOUTS[entry.layout]
 
 
 def _lowest_places(
     groups: Mapping[str, str], count: int, seed: int, *, spared: int = 0
 ) -> dict[str, Role]:
-    """The groups of lowest places calibrate, as many as give at least ``count`` images.
+    """The groups with the lowest ranks, as many as hold at least ``count`` images.
 
     Args:
-        spared: groups that do not calibrate even if ``count`` takes all.
+        spared: groups that never calibrate, even if fewer than ``count`` images are left.
     """
 
     def place(group: str) -> bytes:

@@ -1,12 +1,11 @@
-"""A memory bank of which any image can be taken out as if it had never been there.
+"""A memory bank from which any image can be left out as if it had never been there.
 
-Each image chooses its patches from itself alone, so the patches of the others would be the same
-without it: the bank less one image is exactly the bank learnt without it, and nothing is built
-twice. This is the cross-conformal predictor of Vovk (2015, "Cross-conformal predictors") with as
-many folds as images, the number at which the bound of Barber, Candes, Ramdas and Tibshirani (2021,
-"Predictive inference with the jackknife+", theorem 1) is 2 alpha with nothing added: their term
-for fewer folds, theorem 4, is larger than any useful alpha. Images of one group are left out
-together.
+Each image chooses its patches only from itself, so the patches of the others do not depend on it:
+the bank without one image is exactly the bank learnt without it, and nothing is built twice. This
+is the cross-conformal predictor of Vovk (2015, "Cross-conformal predictors") with as many folds as
+images. For that number the bound of Barber, Candes, Ramdas and Tibshirani (2021, "Predictive
+inference with the jackknife+", theorem 1) is exactly 2 alpha; for fewer folds, theorem 4 adds a
+term that is larger than any useful alpha. Images of one group are left out together.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from indexer.knn.exact_index import ExactIndex
 
 Float32 = NDArray[np.float32]
 ReadPatches = Callable[[Sequence[str]], Iterable[tuple[str, Float32]]]
-"""Gives (image id, patches (H, W, D) float32) of the images asked for."""
+"""Function that yields (image id, patches (H, W, D) float32) of the given images."""
 
 FOLDS = 16
-"""Images are left out in so many folds: one search for all that is outside the fold, and a small
-matrix product for what is inside."""
+"""Number of folds in which images are left out: one search covers the patches outside a fold, "
+"and a small matrix product those inside."""
 
 
 def choose_own_patches(patches: Float32, settings: Mapping[str, float]) -> Coreset:
-    """The coreset that an image of patches (H, W, D) chooses from itself, numbered row by row.
+    """Coreset that an image of patches (H, W, D) chooses from itself, numbered row by row.
 
     Args:
-        settings: of the category.
+        settings: settings of the category.
     """
     flat = patches.reshape(-1, patches.shape[-1])
     seed = int(settings["seed"])
@@ -51,7 +50,7 @@ def leave_one_out_distances(
         groups: group of each of these images and of every image of the bank, by image id.
 
     Returns:
-        (image id, (H, W) float32) of each image; infinite where the bank has no other group.
+        (image id, (H, W) float32) of each image; infinite if the bank has no other group.
     """
     owners = np.array([groups[str(key)] for key in bank.image_ids], dtype=np.str_)
     members: dict[str, list[str]] = {}
@@ -71,7 +70,7 @@ def leave_one_out_distances(
 
 
 def _nearest(queries: Float32, vectors: Float32) -> Float32:
-    """(Q,) float32 distance of each of (Q, D) to the nearest of a few (M, D), M >= 0."""
+    """(Q,) float32 distance of each of (Q, D) to the nearest of a few vectors (M, D), M >= 0."""
     if not len(vectors):
         return np.full(len(queries), np.inf, np.float32)
     return np.sqrt(squared_distances(queries, vectors))

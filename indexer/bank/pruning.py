@@ -1,9 +1,9 @@
-"""Projections of cached patches, by which most images are known to lie out of reach unread.
+"""Projections of cached patches, which rule out most images without reading their patches.
 
-The distance of projections on `AXES` principal axes is a lower bound of that of the patches
-(`indexer.knn.pca.PcaProjection`): patches whose projections lie far from those of some vectors lie
-far from these themselves. The axes are those of the memory bank when the category was learnt:
-others would cost time, never exactness. A projection is an eighth of 384 values.
+The distance between projections on `AXES` principal axes is a lower bound of the distance between
+the patches (`indexer.knn.pca.PcaProjection`): if the projections lie far apart, so do the patches.
+The axes are those of the memory bank at the time the category was learnt; other axes would cost
+time, never exactness. A projection takes an eighth of 384 values.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from indexer.knn.threads import one_thread
 Float32 = NDArray[np.float32]
 
 AXES = 48
-"""Axes of a projection. Of 243 images of grid 13 % lie in reach of an image's patches by this many,
-27 % by 32."""
+"""Axes of a projection. With this many, 13 % of grid's 243 images lie in reach of an image's "
+"patches; with 32 axes, 27 %."""
 _AT_A_TIME = 32
-"""Images, and vectors, that are compared in one matrix product."""
+"""Images, and vectors, compared in one matrix product."""
 _ROUNDING = 2.0**-10
-"""Share of the lengths of two projections: half of it is what float16 takes from the cached one,
-the other half far more than axes of float32 and distances measured in float32 are off by."""
+"""Allowance for rounding, as a share of the lengths of two projections: half of it for the "
+"cached one in float16, the other half far more than float32 axes and distances are off by."""
 _SMALLEST = 1e-6
-"""What is lost below the smallest float16."""
+"""Allowance for values below the smallest float16."""
 
 
 def write_axes(category: Category, axes: PrincipalAxes) -> None:
-    """Cache the axes of the memory bank to project on, with the category's revision."""
+    """Cache the memory bank's axes to project on, with the category's revision."""
     rows = np.vstack([axes.mean, axes.axes[:, :AXES].T.astype(np.float32)])
     write_cached(category, "axes", [("", rows)])
 
 
 def read_axes(category: Category) -> PcaProjection:
-    """Projection on the axes that the category was learnt with."""
+    """The projection on the axes with which the category was learnt."""
     ((_, rows),) = read_cached(category, "axes")
     # orthonormal again after rounding to float32
     with one_thread():
@@ -51,7 +51,7 @@ def read_axes(category: Category) -> PcaProjection:
 def cache_projections(
     category: Category, projection: PcaProjection, image_id: str, patches: Float32
 ) -> None:
-    """Cache the projections of an image's patches (H, W, D), rounded as those are cached."""
+    """Cache the projections of an image's patches (H, W, D), rounded like the cached patches."""
     projected = _project(projection, as_cached("patches", patches))
     write_cached(category, "projections", [(image_id, projected)])
 
@@ -59,10 +59,10 @@ def cache_projections(
 def images_in_reach(
     category: Category, vectors: Float32, within: Mapping[str, Float32]
 ) -> list[str]:
-    """Images that may have a patch as near to one of ``vectors`` (M, D) as ``within`` says.
+    """Images that may have a patch within ``within`` of one of ``vectors`` (M, D).
 
     Args:
-        within: (H, W) distances by image id. No image is left out that has such a patch.
+        within: (H, W) distances by image id. No image that has such a patch is left out.
     """
     near = _project(read_axes(category), vectors)
     out_of_reach: set[str] = set()
@@ -76,17 +76,17 @@ def images_in_reach(
 
 
 def _project(projection: PcaProjection, vectors: Float32) -> Float32:
-    """(..., D) float32 -> (..., k + 1) float32."""
+    """Projections of patches: (..., D) float32 -> (..., k + 1) float32."""
     values = projection.project(vectors.reshape(-1, vectors.shape[-1])).values
     return values.reshape(*vectors.shape[:-1], -1)
 
 
 def _may_reach(projected: Float32, near: Float32, within: Float32) -> NDArray[np.bool_]:
-    """(I,) whether an image has one of ``projected`` (I, n, k) ``within`` (I, n) of ``near``."""
+    """(I,) true for an image with one of ``projected`` (I, n, k) ``within`` (I, n) of ``near``."""
     images, patches, width = projected.shape
     squared, lengths = (near**2).sum(axis=1), np.linalg.norm(projected, axis=2)
     scale = lengths + np.sqrt(squared.max())
-    # the products' own rounding, one for each factor and sum, and that of the projections
+    # rounding of the products, one for each factor and sum, and of the projections
     rounding = (width + 8) * np.float32(2.0**-23) * scale**2
     within = within + _ROUNDING * scale + _SMALLEST
     reached = np.zeros(images, np.bool_)
@@ -95,8 +95,8 @@ def _may_reach(projected: Float32, near: Float32, within: Float32) -> NDArray[np
         products = projected.reshape(-1, width) @ near[part].T
         least = (squared[part] - 2 * products).min(axis=1).reshape(images, patches)
         bound = np.sqrt(np.maximum(least + lengths**2 - rounding, 0))
-        # so put that a value which is not finite is in reach
+        # written so that a value that is not finite counts as in reach
         reached |= ~(bound > within).all(axis=1)
-        if reached.all():  # where many join, the first ones mostly reach all
+        if reached.all():  # if many are added, the first ones usually reach all images
             break
     return reached

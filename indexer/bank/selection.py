@@ -1,4 +1,4 @@
-"""Chooses the memory bank from the patches of normal images that come one by one."""
+"""Chooses the memory bank from the patches of normal images that arrive one by one."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from indexer.bank.leave_one_out import choose_own_patches
 from indexer.catalog.entry import CatalogEntry, Float32, MemoryBank
 
 OnPick = Callable[[int, int], None]
-"""Called with patches chosen and to be chosen."""
+"""Called with the number of patches chosen so far and in total."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenBank:
-    """A memory bank and its covering ``radius``, in the space the coreset was chosen in."""
+    """A memory bank and its covering ``radius``, in the space in which the coreset was chosen."""
 
     bank: MemoryBank
     radius: float
 
 
 class BankSelection(Protocol):
-    """Takes images one by one, then chooses."""
+    """A selection that takes images one by one and then chooses."""
 
     def take(self, image_id: str, patches: Float32) -> None:
-        """Let an image of patches (H, W, D) be chosen from."""
+        """Offer the patches (H, W, D) of an image to the selection."""
 
     def choose(self, on_pick: OnPick) -> ChosenBank:
-        """The memory bank; to be called once, after the last image."""
+        """Return the memory bank; to be called once, after the last image."""
 
 
 class PooledSelection:
     """One coreset of the patches of all images.
 
     Args:
-        images: that will come, at most.
+        images: largest number of images that will arrive.
     """
 
     def __init__(self, entry: CatalogEntry, images: int) -> None:
@@ -53,12 +53,12 @@ class PooledSelection:
         )
 
     def take(self, image_id: str, patches: Float32) -> None:
-        """See `BankSelection`."""
+        """Offer the patches (H, W, D) of an image to the selection."""
         self._ids.append(image_id)
         self._sampler.add(patches.reshape(-1, patches.shape[-1]))
 
     def choose(self, on_pick: OnPick) -> ChosenBank:
-        """See `BankSelection`."""
+        """Return the memory bank; to be called once, after the last image."""
         vectors, coreset = self._sampler.choose(on_pick)
         images, *cells = np.unravel_index(coreset.indices, (len(self._ids), *self._grid))
         return ChosenBank(_bank(vectors, np.array(self._ids)[images], cells), coreset.radius)
@@ -73,7 +73,7 @@ class OwnSelection:
         self._radii: list[float] = []
 
     def take(self, image_id: str, patches: Float32) -> None:
-        """See `BankSelection`."""
+        """Offer the patches (H, W, D) of an image to the selection."""
         coreset = choose_own_patches(patches, self._settings)
         cells = np.unravel_index(coreset.indices, patches.shape[:2])
         ids = np.full(len(coreset.indices), image_id)
@@ -81,10 +81,10 @@ class OwnSelection:
         self._radii.append(coreset.radius)
 
     def choose(self, on_pick: OnPick) -> ChosenBank:
-        """See `BankSelection`.
+        """Return the memory bank; to be called once, after the last image.
 
-        The radius is the median of those with which the images cover themselves: the largest is
-        that of the one busiest image, and no patch would ever count as uncovered.
+        Its radius is the median of the images' own covering radii: the largest is that of the
+        single busiest image, and with it no patch would ever count as uncovered.
         """
         bank = MemoryBank(
             np.concatenate([bank.vectors for bank in self._banks]),
@@ -95,16 +95,16 @@ class OwnSelection:
 
 
 class NoSelection:
-    """No patch at all, for an image-level backbone."""
+    """A memory bank without patches, for an image-level backbone."""
 
     def __init__(self, dim: int) -> None:
         self._dim = dim
 
     def take(self, image_id: str, patches: Float32) -> None:
-        """See `BankSelection`; the image's embedding lies in the library."""
+        """Ignore an image: its embedding is already in the library."""
 
     def choose(self, on_pick: OnPick) -> ChosenBank:
-        """See `BankSelection`."""
+        """Return the empty memory bank."""
         return ChosenBank(MemoryBank.empty(self._dim), 0.0)
 
 

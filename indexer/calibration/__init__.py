@@ -1,1 +1,1 @@
-"""Scores of normal images become p-values, thresholds and verdicts."""
+"""Turns the scores of normal images into p-values, thresholds and verdicts."""

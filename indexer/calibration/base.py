@@ -1,6 +1,6 @@
-"""Scores of normal images become p-values, thresholds and verdicts.
+"""Calibrations turn the scores of normal images into p-values, thresholds and verdicts.
 
-How they do is up to a calibration method; `indexer.calibration.methods` lists those there are.
+The calibration method decides how; `indexer.calibration.methods` lists all methods.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ _ROUNDING = 1e-9
 
 
 class CalibrationError(VecspectError):
-    """The calibration images cannot support what is asked of them."""
+    """Raised when the calibration images cannot support the requested levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The false-reject rates of a calibration; None where the number of images is to decide."""
+    """The two false-reject rates of a calibration; None lets the number of images decide."""
 
     reject: float | None = None
     review: float | None = None
 
 
 SUPPORTED_LEVELS = Levels()
-"""The levels that the number of calibration images supports."""
+"""Default levels, which the number of calibration images sets."""
 
 
 class CalibrationMethod(Protocol):
-    """How scores of normal images become p-values and thresholds."""
+    """A way to turn scores of normal images into p-values and thresholds."""
 
     @property
     def name(self) -> str:
-        """The word users type."""
+        """The name users type."""
 
     @property
     def layout(self) -> LayoutName:
-        """How the normal images of a category learnt by it are divided."""
+        """The layout that divides the normal images of a category learnt with this method."""
 
     @property
     def bound(self) -> float | None:
-        """The false-reject rate is at most this many times alpha; None if nothing bounds it."""
+        """Factor of alpha that the false-reject rate never exceeds; None if there is no bound."""
 
     def check(self, scores: int, synthetic: int | None) -> None:
-        """CalibrationError if so many calibration and synthetic scores are not enough.
+        """Raise CalibrationError if there are too few calibration or synthetic scores.
 
         Args:
-            synthetic: None while the category has none because it is not learnt yet.
+            synthetic: number of synthetic scores; None for a category that is not learnt yet.
         """
 
     def threshold(self, scores: Sequence[float], alpha: float, synthetic: Sequence[float]) -> float:
-        """The score above which normal images are rejected at the level ``alpha``.
+        """Score above which images are rejected at the level ``alpha``.
 
         Args:
-            scores: (n,) of normal images, ascending.
-            synthetic: of synthetic defects, ascending; may be empty.
+            scores: (n,) scores of normal images, ascending.
+            synthetic: scores of synthetic defects, ascending; may be empty.
         """
 
     def level(self, scores: Sequence[float], alpha: float) -> float:
-        """The value that normal images exceed at the rate ``alpha``, whatever the values are."""
+        """Value that normal images exceed at the rate ``alpha``, for values of any kind."""
 
     def p_value(self, scores: Sequence[float], score: float) -> float:
         """Share of normal images expected to score this high or higher."""
@@ -76,18 +76,19 @@ class CalibrationMethod(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What n normal images say of a score, and the two false-reject rates.
+    """The scores of n normal images, the method that interprets them, and the levels in force.
 
-    A score is rejected when its p-value is at most ``alpha_reject``, else sent to review when it
-    is at most ``alpha_review``; of ``synthetic-f1`` when it lies above the threshold.
+    An image is rejected if the p-value of its score is at most ``alpha_reject``, otherwise sent to
+    review if it is at most ``alpha_review``; with ``synthetic-f1`` it is rejected if its score lies
+    above the threshold.
 
     Attributes:
-        scores: of the n normal images, ascending; none of them is in the bank it was scored by.
-        method: how p-values and thresholds are made of them.
-        peaks: largest value of each one's anomaly map, ascending; empty for an image-level
+        scores: scores of the n normal images, ascending; none was scored by a bank that holds it.
+        method: name of the calibration method.
+        peaks: largest value of each image's anomaly map, ascending; empty for an image-level
             backbone.
-        synthetic: scores of synthetic defects on them, ascending; may be empty.
-        requested: the two levels as they were asked for.
+        synthetic: scores of synthetic defects on these images, ascending; may be empty.
+        requested: the two levels as requested.
     """
 
     scores: tuple[float, ...]
@@ -105,27 +106,27 @@ class Calibration:
 
     @property
     def bound(self) -> float | None:
-        """The false-reject rate is at most this many times alpha; None if nothing bounds it."""
+        """Factor of alpha that the false-reject rate never exceeds; None if there is no bound."""
         return self.method.bound
 
     @property
     def smallest_alpha(self) -> float:
-        """The smallest level that n supports; 0 for a method that takes any."""
+        """The smallest level that n images support; 0 for a method without such a limit."""
         return 0.0 if self.bound is None else 1 / (self.n + 1)
 
     @property
     def threshold(self) -> float:
-        """The score above which images are rejected, and no other."""
+        """Score above which images are rejected."""
         return self.method.threshold(self.scores, self.alpha_reject, self.synthetic)
 
     @property
     def review_threshold(self) -> float:
-        """The score above which images are sent to review or rejected, and no other."""
+        """Score above which images are sent to review or rejected."""
         return min(self.threshold, self.method.level(self.scores, self.alpha_review))
 
     @property
     def map_threshold(self) -> float:
-        """Normal images have no pixel above this in their anomaly map, but for ``alpha_reject``."""
+        """Anomaly-map level that a normal image exceeds at the rate ``alpha_reject``."""
         return self.method.level(self.peaks or self.scores, self.alpha_reject)
 
     def p_value(self, score: float) -> float:
@@ -133,27 +134,27 @@ class Calibration:
         return self.method.p_value(self.scores, score)
 
     def verdict(self, score: float) -> Verdict:
-        """What to do with an image of this score."""
+        """The verdict on an image of this score."""
         if score > self.threshold:
             return "reject"
         return "review" if score > self.review_threshold else "ok"
 
 
 def conformal_rank(alpha: float, n: int) -> int:
-    """Which of n calibration scores, from the top, is the threshold of ``alpha``; 0 for none."""
+    """Rank, from the top, of the calibration score that is the threshold; 0 for none."""
     return math.floor(alpha * (n + 1) + _ROUNDING)
 
 
 def images_needed(alpha: float) -> int:
-    """Calibration images without which no p-value can be as small as ``alpha``."""
+    """Smallest number of calibration images with which a p-value can be as small as ``alpha``."""
     return math.ceil(1 / alpha - 1 - _ROUNDING)
 
 
 def supported_levels(n: int, method: CalibrationMethod, levels: Levels) -> tuple[float, float]:
     """The two levels in force with n calibration images; CalibrationError if one is impossible.
 
-    What was not asked for is the larger of 1 % and 1/(n + 1), the smallest that n supports, to
-    reject, and the larger of 5 % and 2/(n + 1) to review.
+    By default the reject level is the larger of 1 % and 1/(n + 1), the smallest that n images
+    support, and the review level the larger of 5 % and 2/(n + 1).
     """
     if n < 1:
         raise CalibrationError(
@@ -171,8 +172,8 @@ def supported_levels(n: int, method: CalibrationMethod, levels: Levels) -> tuple
             )
         if floor and n < images_needed(alpha):
             raise CalibrationError(
-                f"{flag} {alpha:g} needs at least {images_needed(alpha)} calibration images, there "
-                f"are {n}. Add normal images, raise --holdout, or ask for {smallest:.4g} or more."
+                f"{flag} {alpha:g} needs at least {images_needed(alpha)} calibration images, got "
+                f"{n}. Add normal images, raise --holdout, or request {smallest:.4g} or more."
             )
     reject = levels.reject if levels.reject is not None else max(DEFAULT_REJECT, floor)
     if levels.review is not None and levels.review < reject:
@@ -186,7 +187,7 @@ def supported_levels(n: int, method: CalibrationMethod, levels: Levels) -> tuple
 
 
 def ascending(scores: Sequence[float]) -> tuple[float, ...]:
-    """Scores in ascending order; CalibrationError if one is not finite."""
+    """Scores sorted in ascending order; CalibrationError if one is not finite."""
     values = np.sort(np.asarray(scores, dtype=np.float64))
     if not np.isfinite(values).all():
         raise CalibrationError("a calibration score is not finite: check the weight file.")

@@ -1,9 +1,9 @@
 """Cross-conformal prediction: ranks among leave-one-out scores.
 
-Every normal image is measured against a memory bank that knows nothing of it (Vovk 2015; the
-jackknife+ of Barber et al. 2021, theorem 1). At worst 2 alpha, usually about alpha. They compare
-the new image with each of the n banks; it is measured here against the union of them all, where no
-distance is larger, so no p-value smaller.
+Every normal image is measured against a memory bank that was learnt without it (Vovk 2015; the
+jackknife+ of Barber et al. 2021, theorem 1). The false-reject rate is at worst 2 alpha, usually
+about alpha. The papers compare a new image with each of the n banks; here it is measured against
+their union, where no distance is larger and hence no p-value smaller.
 """
 
 from __future__ import annotations

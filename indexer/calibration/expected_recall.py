@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRecall:
-    """Share of synthetic defects of a size (pixels of 256) and contrast above the threshold."""
+    """Share of synthetic defects of one size (pixels of 256) and contrast above the threshold."""
 
     dataset: str
     backbone: str
@@ -29,7 +29,7 @@ class ExpectedRecall:
 
 
 def estimated_recall(category: Category) -> list[ExpectedRecall]:
-    """Expected recall at the threshold of the category, by kind of its synthetic defects."""
+    """Expected recall at the category's threshold, by kind of synthetic defect."""
     threshold = read_calibration(category.entry).threshold
     aggregate = AGGREGATIONS[category.entry.aggregation]
     undamaged = dict(read_cached(category, "distances"))
@@ -46,7 +46,7 @@ def estimated_recall(category: Category) -> list[ExpectedRecall]:
 
 
 def damaged(changed: Float32, undamaged: Float32) -> Float32:
-    """Patch distances (n + 1,) of an image with a synthetic defect, as far as they matter.
+    """Patch distances (n + 1,) that decide the score of an image with a synthetic defect.
 
     Args:
         changed: (n,) distances of the patches that the defect changes.

@@ -1,6 +1,6 @@
-"""The calibration methods there are, and calibrations made by them.
+"""The table of calibration methods, and the calibrations they make.
 
-Adding one is a class in a file of its own and its entry in `CALIBRATIONS`.
+A new method takes a class in a file of its own and an entry in `CALIBRATIONS`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CALIBRATIONS: dict[str, CalibrationMethod] = {
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
-    """How a category is to be calibrated: by which method of `CALIBRATIONS`, at which levels."""
+    """Settings of a calibration: the name of a method in `CALIBRATIONS`, and the levels."""
 
     method: str = "conformal"
     levels: Levels = SUPPORTED_LEVELS
 
     def check(self, images: int) -> None:
-        """CalibrationError if ``images`` calibration images cannot support a new category."""
+        """Raise CalibrationError if ``images`` calibration images cannot support a new category."""
         supported_levels(images, CALIBRATIONS[self.method], self.levels)
         CALIBRATIONS[self.method].check(images, None)
 
@@ -47,11 +47,11 @@ class CalibrationSettings:
         peaks: Sequence[float] = (),
         synthetic: Sequence[float] = (),
     ) -> Calibration:
-        """Calibration from ``scores`` (n,) of normal images, n >= 1, finite float32 values.
+        """Calibrate from ``scores`` (n,) of normal images, n >= 1, finite float32 values.
 
         Raises:
-            CalibrationError: n cannot support a level that was asked for, scores are not finite,
-                or the method lacks what it needs.
+            CalibrationError: n images cannot support a requested level, scores are not finite, or
+                the method lacks what it needs.
         """
         method = CALIBRATIONS[self.method]
         values = ascending(scores)
@@ -72,17 +72,17 @@ CONFORMAL = CalibrationSettings()
 
 
 def settings_of(calibration: Calibration) -> CalibrationSettings:
-    """The settings that calibrate a category again as it is calibrated now."""
+    """The settings that reproduce the current calibration of a category."""
     return CalibrationSettings(calibration.method.name, calibration.requested)
 
 
 def read_calibration(entry: CatalogEntry) -> Calibration:
-    """The calibration that the catalog keeps."""
+    """The calibration stored in the catalog."""
     return from_payload(entry.calibration)
 
 
 def to_payload(calibration: Calibration) -> dict[str, Any]:
-    """The form of a calibration that the catalog keeps."""
+    """The form of a calibration that is stored in the catalog."""
     return {
         "method": calibration.method.name,
         "scores": list(calibration.scores),
@@ -95,7 +95,7 @@ def to_payload(calibration: Calibration) -> dict[str, Any]:
 
 
 def from_payload(payload: Mapping[str, Any]) -> Calibration:
-    """Inverse of `to_payload`."""
+    """Restore a calibration from its stored form, the inverse of `to_payload`."""
     return Calibration(
         tuple(payload["scores"]),
         payload["alpha_reject"],

@@ -1,4 +1,4 @@
-"""Mean and deviations, as if normal scores had a normal distribution; no bound holds."""
+"""The sigma rule: mean and deviation, as if normal scores were normally distributed; no bound."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from indexer.catalog.entry import LayoutName
 
 
 class Sigma:
-    """p = 1 - Phi((s - mean) / deviation); nothing bounds the false-reject rate."""
+    """Sigma rule: p = 1 - Phi((s - mean) / deviation); nothing bounds the false-reject rate."""
 
     name = "sigma"
     layout: LayoutName = "holdout"
     bound: float | None = None
 
     def check(self, scores: int, synthetic: int | None) -> None:
-        """CalibrationError if there is no deviation to measure."""
+        """Raise CalibrationError if there are too few scores to measure a deviation."""
         check_two(self.name, scores)
 
     def threshold(self, scores: Sequence[float], alpha: float, synthetic: Sequence[float]) -> float:
-        """See `CalibrationMethod`."""
+        """Score above which images are rejected at the level ``alpha``."""
         return self.level(scores, alpha)
 
     def level(self, scores: Sequence[float], alpha: float) -> float:
-        """See `CalibrationMethod`."""
+        """Value that normal images exceed at the rate ``alpha``, for values of any kind."""
         mean, deviation = _moments(scores)
         return mean + deviation * NormalDist().inv_cdf(1 - alpha)
 
     def p_value(self, scores: Sequence[float], score: float) -> float:
-        """See `CalibrationMethod`."""
+        """Share of normal images expected to score this high or higher."""
         mean, deviation = _moments(scores)
         return math.erfc((score - mean) / deviation / math.sqrt(2)) / 2
 
 
 def check_two(name: str, scores: int) -> None:
-    """CalibrationError if there are fewer than two scores."""
+    """Raise CalibrationError if there are fewer than two scores."""
     if scores == 1:
         raise CalibrationError(
-            f"{name} needs at least 2 calibration images, there is 1. "
+            f"{name} needs at least 2 calibration images, got 1. "
             "Add normal images or raise --holdout."
         )
 

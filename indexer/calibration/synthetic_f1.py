@@ -1,4 +1,4 @@
-"""The score that best parts normal images from synthetic defects; no bound holds."""
+"""The threshold that best separates normal images from synthetic defects; no bound holds."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from indexer.calibration.sigma import check_two
 
 
 class SyntheticF1(Conformal):
-    """Rejects above the score of best F1 at equal shares; nothing bounds the false-reject rate."""
+    """Threshold of the best F1 at equal shares; nothing bounds the false-reject rate."""
 
     name = "synthetic-f1"
     bound: float | None = None
 
     def check(self, scores: int, synthetic: int | None) -> None:
-        """CalibrationError without synthetic defects, which take a category that is learnt."""
+        """Raise CalibrationError without synthetic defects, which need a learnt category."""
         check_two(self.name, scores)
         if synthetic is None:
             raise CalibrationError(
-                "synthetic-f1 takes a category that is learnt: learn by conformal, then "
+                "synthetic-f1 needs a learnt category: learn with conformal, then "
                 "vecspect calibrate --calibration synthetic-f1"
             )
         if not synthetic:
             raise CalibrationError(
-                "synthetic-f1 needs the scores of synthetic defects, there are none. "
-                "Learn by another method first, then: vecspect calibrate --calibration synthetic-f1"
+                "synthetic-f1 needs the scores of synthetic defects, and there are none. Learn "
+                "with another method first, then: vecspect calibrate --calibration synthetic-f1"
             )
 
     def threshold(self, scores: Sequence[float], alpha: float, synthetic: Sequence[float]) -> float:
-        """See `CalibrationMethod`; ``alpha`` has no say."""
+        """Score above which images are rejected; ``alpha`` has no influence."""
         return best_f1_threshold(scores, synthetic)
 
 
 def best_f1_threshold(normal: Sequence[float], defective: Sequence[float]) -> float:
-    """The score above which rejecting gives the largest F1, as if both were equally frequent."""
+    """Score above which rejecting gives the largest F1, both classes weighted equally."""
     candidates = np.unique([*normal, *defective])
     passed = np.searchsorted(np.sort(normal), candidates, side="right") / len(normal)
     missed = np.searchsorted(np.sort(defective), candidates, side="right") / len(defective)

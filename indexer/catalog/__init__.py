@@ -1,1 +1,1 @@
-"""What lies where in Qdrant: categories, their revisions, commit points and heads."""
+"""Defines what is stored where in Qdrant: categories, revisions, commit points and heads."""

@@ -1,16 +1,15 @@
-"""Arrays cached with a category, so that it calibrates again without its image files.
+"""Arrays cached with a category, so that it can be recalibrated without its image files.
 
-Of every calibration image its patch embeddings are cached, as float16 (0.8 MB for 1024 patches of
-384 values), and their distances to the memory bank, as float32 (4 KB). The embeddings never change.
-New bank patches can only lower a distance, so an addition measures the cached patches against the
-new ones alone; a removal measures them against the bank that is left. Which images have none to
-measure is told by the PCA lower bounds of `indexer.bank.pruning` (0.1 MB), cached beside them.
-
-float16 has 11 bits: a distance measured again differs from the first by about a thousandth of the
-length of the embeddings at most, in practice by 1e-4 of itself.
+For every calibration image, the patch embeddings are cached as float16 (0.8 MB for 1024 patches of
+384 values), and their distances to the memory bank as float32 (4 KB). The embeddings never change.
+New bank patches can only lower a distance, so an addition measures the cached patches only against
+the new ones; a removal measures them against the bank that is left. The PCA lower bounds of
+`indexer.bank.pruning` (0.1 MB), cached with them, tell which images need no measurement. float16
+has 11 bits: a repeated measurement differs from the first by at most about a thousandth of the
+length of the embeddings, in practice by 1e-4 of the distance.
 
 The arrays are base64 text in the payload, cut into pieces of at most `PIECE_BYTES`, so that no
-request grows with the image: a point a piece is read a hundred times faster than a point a patch.
+request grows with the image; one point per piece is read a hundred times faster than one per patch.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ Kind = Literal[
 ]
 
 PIECE_BYTES = 1 << 20
-"""Raw bytes a point: four of them make a request of 6 MB of text, where a server takes 32."""
+"""Raw bytes per point: four points make a request of 6 MB of text; a server accepts 32 MB."""
 REQUEST_BYTES = 4 * PIECE_BYTES
 _HALF: frozenset[Kind] = frozenset({"patches", "projections", "synthetic"})
 _BATCHES: dict[Kind, int] = {"patches": 4, "synthetic": 4, "projections": 32}
-"""Points read at once, where they are large."""
+"""Points read at once if they are large."""
 
 
 def write_cached(category: Category, kind: Kind, arrays: Iterable[tuple[str, Float32]]) -> None:
@@ -63,7 +62,7 @@ def write_cached(category: Category, kind: Kind, arrays: Iterable[tuple[str, Flo
 def read_cached(
     category: Category, kind: Kind, image_ids: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Float32]]:
-    """(image id, array float32 as it was given) of the category's revision, a few at a time."""
+    """(image id, float32 array of the original shape) of the category's revision, in batches."""
     where: dict[str, Any] = {**category.visible, "kind": kind}
     if image_ids is not None:
         where["image_id"] = list(image_ids)
@@ -81,7 +80,7 @@ def read_cached(
 
 
 def as_cached(kind: Kind, array: Float32) -> Float32:
-    """The array as `read_cached` gives back what `write_cached` rounds."""
+    """The array as `read_cached` returns it after the rounding of `write_cached`."""
     return array.astype(_dtype(kind)).astype(np.float32)
 
 

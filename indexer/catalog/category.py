@@ -1,4 +1,4 @@
-"""A category at one revision in one store: the object that everything about it takes."""
+"""A category at one revision in one store: the object that all operations on it take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from indexer.store.base import Point, Range, VectorStore
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """What the store has of a category at the revision of ``entry``."""
+    """A category in a store, at the revision of ``entry``."""
 
     store: VectorStore
     entry: CatalogEntry
@@ -38,17 +38,17 @@ class Category:
 
     @property
     def spec(self) -> BackboneSpec:
-        """Specification of that backbone."""
+        """Specification of the backbone."""
         return self.entry.spec
 
     @property
     def keeps_patches(self) -> bool:
-        """Whether the category has a memory bank of patches, and not embeddings of images alone."""
+        """True if the category stores patches; False if only embeddings of whole images."""
         return self.entry.spec.level == "patch"
 
     @property
     def key(self) -> str:
-        """Key of the head."""
+        """Key of the category's head."""
         return schema.head_key(self.name, self.backbone)
 
     @property
@@ -68,18 +68,18 @@ class Category:
 
     @property
     def cached(self) -> str:
-        """Name of the collection of the cached arrays."""
+        """Name of the collection of cached arrays."""
         return schema.patches_collection(self.name, self.backbone)
 
     @property
     def collections(self) -> list[str]:
-        """Every collection whose points have revisions."""
+        """Names of all collections whose points have revisions."""
         shared = [self.cached, self.images]
         return [self.bank, self.defects, *shared] if self.keeps_patches else shared
 
     @property
     def lifetime(self) -> dict[str, Any]:
-        """Payload of a point that joins with this revision."""
+        """Payload fields of a point that is added with this revision."""
         return {
             "since": self.entry.revision,
             "until": schema.FOREVER,
@@ -88,23 +88,23 @@ class Category:
 
     @property
     def visible(self) -> dict[str, Any]:
-        """The condition that a point belongs to this revision."""
+        """Condition that matches the points of this revision."""
         return {
             "since": Range(gte=self.entry.origin, lte=self.entry.revision),
             "until": Range(gt=self.entry.revision),
         }
 
     def with_entry(self, **changes: Any) -> Category:
-        """The category with other values in its entry."""
+        """The category with some values of its entry replaced."""
         return replace(self, entry=replace(self.entry, **changes))
 
     def following(self, verb: str, inputs: object, **changes: Any) -> Category:
         """The next revision, planned from this one; nothing is written yet.
 
         Args:
-            verb: what is done, in a word; with ``inputs`` it makes the attempt's id.
-            changes: values of the entry; no data set makes the revision unless they say so, so
-                that learning from one starts anew.
+            verb: the action in a word; together with ``inputs`` it determines the attempt's id.
+            changes: new values of the entry. The build key is cleared unless it is among them, so
+                that learning from a data set starts afresh.
         """
         head = self.entry.head
         return self.with_entry(
@@ -119,15 +119,15 @@ class Category:
         )
 
     def image_id(self, sha256: str) -> str:
-        """Id of the image of these bytes."""
+        """Id of the image with these bytes."""
         return schema.image_id(self.name, self.backbone, sha256)
 
     def point_id(self, *parts: object) -> str:
-        """Id of a point that joins with this revision."""
+        """Id of a point that is added with this revision."""
         return schema.point_id(self.key, self.entry.attempt, *parts)
 
     def patch_point(self, image_id: str, row: int, col: int, vector: Float32) -> Point:
-        """A patch (D,) of the memory bank or of a defect that joins with this revision."""
+        """A patch (D,) of the memory bank or of a defect, as a point of this revision."""
         return Point(
             id=self.point_id(image_id, row, col),
             vectors={schema.PATCH: vector},
@@ -137,12 +137,12 @@ class Category:
     def image_point(
         self, image: LibraryImage, embedding: Float32, defect: Float32 | None = None
     ) -> Point:
-        """A library image that joins with this revision.
+        """A library image as a point of this revision.
 
         Args:
-            image: its ``added_at`` is that of the revision if empty.
-            embedding: (E,) of the whole.
-            defect: (D,) defect embedding of a defective one.
+            image: if its ``added_at`` is empty, that of the revision is used.
+            embedding: (E,) embedding of the whole image.
+            defect: (D,) defect embedding of a defective image.
         """
         vectors = {schema.WHOLE: embedding}
         if defect is not None:
@@ -156,14 +156,14 @@ class Category:
 
 
 def image_payload(image: LibraryImage) -> dict[str, Any]:
-    """Payload of a library image, for `library_image` to read."""
+    """Payload of a library image, the inverse of `library_image`."""
     payload = asdict(image)
     fields = payload.pop("fields")
     return payload | {schema.USER + name: value for name, value in fields.items()}
 
 
 def library_image(payload: Mapping[str, Any]) -> LibraryImage:
-    """The image described by a point's payload."""
+    """The library image that a point's payload describes."""
     known = {name: payload[name] for name in IMAGE_FIELDS}
     user = {n: str(v) for n, v in payload.items() if n.startswith(schema.USER)}
     return LibraryImage(
@@ -172,5 +172,5 @@ def library_image(payload: Mapping[str, Any]) -> LibraryImage:
 
 
 def now() -> str:
-    """The time, UTC, in whole seconds (ISO 8601)."""
+    """The current UTC time in whole seconds (ISO 8601)."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

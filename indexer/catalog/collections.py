@@ -1,4 +1,4 @@
-"""The collections of one category: makes them and reads them."""
+"""Creates and reads the collections of one category."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Float32 = NDArray[np.float32]
 
 
 def create_collections(category: Category) -> None:
-    """Make the collections of a category where they are missing."""
+    """Create the collections of a category that do not exist yet."""
     store, dim = category.store, category.spec.dim
     create_catalog(store)
     vectors = {WHOLE: VectorParams(dim, "cosine", indexed=True)}
@@ -40,39 +40,39 @@ def create_collections(category: Category) -> None:
 
 
 def index_fields(category: Category, names: Iterable[str]) -> None:
-    """Let the library be filtered by these user fields too without reading every point."""
+    """Index these user fields too, so that filtering by them does not read every point."""
     store, library = category.store, category.images
     indexes = LIBRARY_INDEXES | {USER + name: "keyword" for name in names}
     store.create_collection(library, store.vector_params(library), indexes)
 
 
 def check_keeps_patches(category: Category, purpose: str) -> None:
-    """CategoryError if the category keeps no patches, which ``purpose`` takes."""
+    """Raise CategoryError if the category stores no patches, which ``purpose`` needs."""
     if not category.keeps_patches:
         raise CategoryError(
-            f"{purpose} takes patches, and '{category.backbone}' gives '{category.name}' one "
-            "embedding an image. Learn it with a patch network: vecspect backbones lists them."
+            f"{purpose} needs patches, but '{category.backbone}' gives '{category.name}' one "
+            "embedding per image. Learn it with a patch network: vecspect backbones lists them."
         )
 
 
 def check_searchable(category: Category, by: str) -> None:
-    """CategoryError if the library cannot be searched by ``defect`` or ``region``."""
+    """Raise CategoryError if the library cannot be searched by ``defect`` or ``region``."""
     if not category.keeps_patches:
         raise CategoryError(
-            f"'{category.backbone}' gives one embedding an image, so '{category.name}' cannot be "
+            f"'{category.backbone}' gives one embedding per image, so '{category.name}' cannot be "
             f"searched by {by}. Search by whole image, or learn it with a patch network."
         )
 
 
 def read_bank(category: Category) -> MemoryBank:
-    """The memory bank, in the order of the points' ids; empty for an image-level backbone."""
+    """The memory bank, ordered by point id; empty for an image-level backbone."""
     if not category.keeps_patches:
         return MemoryBank.empty(category.spec.dim)
     return _read_patches(category, category.bank)
 
 
 def read_defect_patches(category: Category) -> MemoryBank:
-    """The anomalous patches of the defective images, in the order of the points' ids."""
+    """The anomalous patches of the defective images, ordered by point id."""
     return _read_patches(category, category.defects)
 
 
@@ -86,14 +86,14 @@ def _read_patches(category: Category, collection: str) -> MemoryBank:
 
 
 def read_images(category: Category, where: Where | None = None) -> dict[str, LibraryImage]:
-    """The image library by image id; all of it, or what matches."""
+    """Library images by image id: all of them, or those that match."""
     points = category.store.scroll(category.images, {**category.visible, **(where or {})})
     images = (library_image(point.payload) for point in points)
     return {image.image_id: image for image in images}
 
 
 def known_images(category: Category, ids: Iterable[str]) -> dict[str, LibraryImage]:
-    """The library images of these ids, in their order; CategoryError names one that is not."""
+    """The library images with these ids, in their order; CategoryError names an unknown id."""
     library, wanted = read_images(category), list(ids)
     if unknown := [key for key in wanted if key not in library]:
         raise CategoryError(
@@ -106,7 +106,7 @@ def known_images(category: Category, ids: Iterable[str]) -> dict[str, LibraryIma
 def read_vectors(
     category: Category, name: str, where: Where | None = None
 ) -> tuple[Float32, list[LibraryImage]]:
-    """The vectors of that name (N, D) of the library images that match, and the images."""
+    """The vectors of one name (N, D) of the matching library images, and these images."""
     _, vectors, payloads = read_matrix(
         category.store, category.images, name, where={**category.visible, **(where or {})}
     )
@@ -116,10 +116,10 @@ def read_vectors(
 def read_defect_embeddings(
     category: Category, where: Where | None = None
 ) -> tuple[Float32, list[LibraryImage]]:
-    """Defect embeddings (N, D) of the defective library images that match, and the images.
+    """Defect embeddings (N, D) of the matching defective library images, and these images.
 
     Raises:
-        CategoryError: the category is of an image-level backbone.
+        CategoryError: the category has an image-level backbone.
     """
     check_searchable(category, "defect")
     return read_vectors(category, DEFECT, {"label": "defective", **(where or {})})
@@ -136,10 +136,10 @@ def similar_images(
 ) -> list[Hit]:
     """Library images nearest to ``embedding`` (E,) by cosine.
 
-    Without ``exact`` a large library is searched by its HNSW graph: at 100,000 images it finds
+    Without ``exact``, a large library is searched by its HNSW graph: with 100,000 images it finds
     the same ones in a tenth of the time (eval/results/library.md).
     """
-    if using == DEFECT:  # no other image has one, and passing over them is slow
+    if using == DEFECT:  # no other image has a defect embedding, and skipping them is slow
         where = {"label": "defective", **where}
     return category.store.query(
         category.images,

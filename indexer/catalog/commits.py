@@ -1,9 +1,9 @@
-"""Commit points and heads: which categories there are, at which revision, and how they came there.
+"""Commit points and heads: the categories in a store, their revisions and their history.
 
 A commit point describes one attempt at a revision, is named by the attempt's id, names its parent
 and is never written again. The head of a category names the commit point in force; a commit moves
-it by compare-and-set, so of two changes planned from one head one alone is done. History is the
-chain of parents.
+it by compare-and-set, so that only one of two changes planned from the same head succeeds. History
+is the chain of parents.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SCHEMA_ID = schema.point_id("schema")
 
 
 def create_catalog(store: VectorStore) -> None:
-    """Make the catalog where it is missing; its points carry no vector.
+    """Create the catalog if it is missing; its points have no vector.
 
     Raises:
-        CategoryError: the store was written in another form.
+        CategoryError: the store has another schema version.
     """
     if CATALOG in store.collections():
         check_schema(store)
@@ -33,7 +33,7 @@ def create_catalog(store: VectorStore) -> None:
 
 
 def check_schema(store: VectorStore) -> None:
-    """CategoryError unless the store's catalog is of the form that this version writes."""
+    """Raise CategoryError unless the store's catalog has this version's schema."""
     found = store.retrieve(CATALOG, [_SCHEMA_ID])
     version = found[0].payload["schema_version"] if found else "none"
     if version != SCHEMA_VERSION:
@@ -56,10 +56,10 @@ def read_catalog(store: VectorStore) -> list[Category]:
 
 
 def find_category(store: VectorStore, name: str, backbone: str | None = None) -> Category:
-    """The category of that name at its current revision.
+    """The category with this name at its current revision.
 
     Raises:
-        CategoryError: there is none, or it is indexed with several backbones and none was named.
+        CategoryError: there is none, or it is indexed with several backbones and none was given.
     """
     categories = read_catalog(store)
     named = [category for category in categories if category.name == name]
@@ -81,18 +81,18 @@ def find_category(store: VectorStore, name: str, backbone: str | None = None) ->
 
 
 def current_entry(store: VectorStore, name: str, backbone: str) -> CatalogEntry | None:
-    """The entry in force of a category on one backbone; None if it was never learnt."""
+    """The current entry of a category on one backbone; None if it was never learnt."""
     categories = read_catalog(store)
     return next((c.entry for c in categories if (c.name, c.backbone) == (name, backbone)), None)
 
 
 def is_current(category: Category) -> bool:
-    """Whether readers are still to use this revision; a tenth of a millisecond when embedded."""
+    """True while readers should still use this revision; takes 0.1 ms when embedded."""
     return category.store.head(category.key) == category.entry.head
 
 
 def read_history(category: Category) -> list[CatalogEntry]:
-    """The entries of every revision up to this one, oldest first; learning anew ends no history."""
+    """The entries of all revisions up to this one, oldest first, including earlier learnings."""
     where: Where = {"category": category.name, "backbone": category.backbone}
     found = {entry.head: entry for entry in map(_entry, category.store.scroll(CATALOG, where))}
     chain = [category.entry]
@@ -102,10 +102,10 @@ def read_history(category: Category) -> list[CatalogEntry]:
 
 
 def commit(category: Category, changed: Collection[str] | None = None) -> None:
-    """Make everything durable and this revision the one that readers see.
+    """Make all writes durable and move the head to this revision.
 
     Args:
-        changed: collections written to; all of them if not given.
+        changed: collections that were written to; by default all of them.
 
     Raises:
         CategoryError: another change was committed since this one was planned.
@@ -119,12 +119,12 @@ def commit(category: Category, changed: Collection[str] | None = None) -> None:
         store.flush(collection)
     if not store.move_head(category.key, entry.parent or None, entry.head):
         raise _outrun(category)
-    # nothing to do but every few thousand images; then search would slow down without
+    # only every few thousand images is there anything to do; search would then slow down without it
     store.optimize(category.images)
 
 
 def check_planned_from(category: Category, expected: str) -> None:
-    """CategoryError unless the category's head is ``expected``, empty for a category not learnt."""
+    """Raise CategoryError unless the category's head is ``expected``, empty for a new category."""
     if category.store.head(category.key) != (expected or None):
         raise _outrun(category)
 
@@ -132,7 +132,7 @@ def check_planned_from(category: Category, expected: str) -> None:
 def _outrun(category: Category) -> CategoryError:
     return CategoryError(
         f"category '{category.name}' was changed by another process since this change was "
-        "planned; nothing of it counts. Run it again."
+        "planned; nothing was changed. Run it again."
     )
 
 

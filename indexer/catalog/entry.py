@@ -1,4 +1,4 @@
-"""What describes a learnt category: its commit point, an image of its library, its patches."""
+"""Descriptions of a learnt category: its commit point, its library images, its patches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Role = Literal["bank", "calibration", "test", "quarantined"]
 
 
 class CategoryError(VecspectError):
-    """A category is missing, misnamed, or does not match what is asked of it."""
+    """Raised when a category is missing, misnamed or unsuitable for a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +29,27 @@ class CatalogEntry:
     """Everything about one revision of a category that is neither vector nor array.
 
     Attributes:
-        revision: grows by one with every change.
+        revision: increases by one with every change.
         attempt: id of the change that made this revision, see `attempt_id`.
-        parent: head that the change was planned from; empty of a category's first revision.
-        origin: the revision that was learnt from scratch; the ones since build on it.
-        action: what made this revision, in words.
-        user, reason, station: who made it, why and where, as far as told.
+        parent: head from which the change was planned; empty for a category's first revision.
+        origin: the revision that was learnt from scratch, on which the later ones build.
+        action: the change that made this revision, in words.
+        user, reason, station: who made it, why and where, if known.
         fingerprint: of the backbone the category was indexed with.
-        source: weight file or exported network of index time; a hint, the fingerprint decides.
-        spec: of the backbone, so that its network can be made again.
+        source: weight file or exported network at index time; a hint only, the fingerprint decides.
+        spec: spec of the backbone, from which its network can be rebuilt.
         layout: how the normal images are divided, see `indexer.bank.layout`.
-        feature_space: payload of the space that patches are compared in, see
+        feature_space: payload of the space in which patches are compared, see
             `indexer.bank.feature_space`.
         aggregation: how patch distances become the image score, see `indexer.scoring.aggregation`.
         radius: covering radius of the memory bank, in the space the coreset was chosen in.
-        build_key: hash of all inputs of the build, to recognise a repeated one.
+        build_key: hash of all inputs of the build, to recognise a repeated build.
         calibration: payload of `indexer.calibration.base.Calibration`.
         settings: coreset share, holdout share and seed of the build.
         counts: images and patches by role.
         skipped: path and reason of each image that could not be decoded.
-        versions: of the software that built it.
-        built_at: ISO 8601.
+        versions: versions of the software that built it.
+        built_at: time of the build (ISO 8601).
     """
 
     category: str
@@ -84,21 +84,21 @@ class CatalogEntry:
         return f"{self.revision}-{self.attempt}"
 
     def to_text(self) -> str:
-        """The entry as JSON: the engine's own payloads round the last bit of a double."""
+        """The entry as JSON text, because the engine's payloads round the last bit of a double."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps(values | {"spec": spec_to_dict(self.spec)})
 
     @classmethod
     def from_text(cls, text: str) -> CatalogEntry:
-        """Inverse of `to_text`."""
+        """Restore an entry from its JSON text, the inverse of `to_text`."""
         values = json.loads(text)
         return cls(**values | {"spec": spec_from_dict(values["spec"])})
 
 
 def attempt_id(parent: str, action: str, inputs: object) -> str:
-    """Id of a change by the head it starts from, what it does and to what (of JSON types).
+    """Id of a change, from the head it starts from, the action and its inputs (JSON types).
 
-    A change that was cut off has the same id when it is run again, and two equal ones are one.
+    An interrupted change has the same id when it is run again, and two equal changes are one.
     """
     text = json.dumps([parent, action, inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -109,17 +109,17 @@ class LibraryImage:
     """One image of a category's library.
 
     Attributes:
-        sha256: of the file's bytes.
+        sha256: hash of the file's bytes.
         label: ``normal`` or ``defective``.
-        defect_type: of a defective image; empty until somebody names it.
-        split: its role.
-        width, height: of the upright image, in pixels.
-        score: image score when it joined; None for the images of the memory bank and for normal
-            ones that joined later.
-        group: images of one group never stand on both sides of memory bank and calibration; its
-            own sha256 by default.
-        fields: what users say of it, such as line or batch.
-        added_at: when it joined (ISO 8601), as read from the store.
+        defect_type: type of a defective image; empty until somebody names it.
+        split: role of the image.
+        width, height: size of the upright image, in pixels.
+        score: image score when it was added; None for images of the memory bank and for normal
+            images that were added later.
+        group: images of one group are never divided between memory bank and calibration; the
+            image's own sha256 by default.
+        fields: values that users gave it, such as line or batch.
+        added_at: time it was added (ISO 8601), as read from the store.
     """
 
     image_id: str
@@ -141,12 +141,12 @@ IMAGE_FIELDS = tuple(f.name for f in fields(LibraryImage) if f.name != "fields")
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """Patches and where they come from: the normal ones of a memory bank, or those of defects.
+    """Patches and their origin: the normal patches of a memory bank, or those of defects.
 
     Attributes:
         vectors: (M, D) float32.
-        image_ids: (M,) str, the image each patch came from.
-        cells: (M, 2) int32, its row and column there.
+        image_ids: (M,) str, image of each patch.
+        cells: (M, 2) int32, row and column of each patch in its image.
     """
 
     vectors: Float32
@@ -163,18 +163,18 @@ class MemoryBank:
 
     @classmethod
     def empty(cls, dim: int) -> MemoryBank:
-        """A bank without a patch of ``dim`` values."""
+        """A bank without patches, for embeddings of ``dim`` values."""
         return cls(np.zeros((0, dim), np.float32), np.zeros(0, np.str_), np.zeros((0, 2), np.int32))
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def select(self, rows: NDArray[np.bool_]) -> MemoryBank:
-        """The patches for which ``rows`` (M,) holds."""
+        """The patches selected by the mask ``rows`` (M,)."""
         return MemoryBank(self.vectors[rows], self.image_ids[rows], self.cells[rows])
 
     def extended(self, other: MemoryBank) -> MemoryBank:
-        """These patches and then those of ``other``."""
+        """The patches of this bank followed by those of ``other``."""
         return MemoryBank(
             np.concatenate([self.vectors, other.vectors]),
             np.concatenate([self.image_ids, other.image_ids]),

@@ -1,7 +1,8 @@
-"""How one revision of a category becomes the next: points end, points join, a commit says when.
+"""Writes the points of a category's next revision: some end, some begin, and a commit takes effect.
 
-Nothing a reader of the current revision sees is touched before the commit: a point that leaves
-gets the number of the next revision as its ``until``, one that joins gets it as its ``since``.
+Nothing that a reader of the current revision sees is touched before the commit: a point that is
+removed gets the number of the next revision as its ``until``, and one that is added gets it as its
+``since``.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from indexer.store.base import Point, Range, Where
 
 
 def undo_interrupted(category: Category) -> None:
-    """Take back what a change that never committed has written after this revision.
+    """Undo the writes of changes after this revision that never committed.
 
     Raises:
-        CategoryError: another change was committed meanwhile, and what lies there is its own.
+        CategoryError: another change was committed meanwhile, and the points are its own.
     """
     _undo_after(category, category.entry.revision, category.entry.head)
 
 
 def undo_earlier_tries(draft: Category) -> None:
-    """Take back what never committed of earlier tries at learning the revision ``draft``.
+    """Undo the writes of earlier attempts at the revision ``draft`` that never committed.
 
     Raises:
-        CategoryError: as `undo_interrupted`.
+        CategoryError: another change was committed meanwhile.
     """
     _undo_after(draft, draft.entry.revision - 1, draft.entry.parent)
 
@@ -50,7 +51,7 @@ def _undo_after(category: Category, revision: int, head: str) -> None:
 
 
 def forget_before(category: Category) -> None:
-    """Delete every point that is older than the revision learnt from scratch."""
+    """Delete every point older than the revision that was learnt from scratch."""
     older: Where = {"since": Range(lt=category.entry.origin)}
     for collection in category.collections:
         if category.store.count(collection, older):
@@ -58,7 +59,7 @@ def forget_before(category: Category) -> None:
 
 
 def end(category: Category, collection: str, where: Where) -> int:
-    """Let the points that match leave after this revision; how many there are."""
+    """Let the matching points end before the next revision, and return their number."""
     points = category.store.scroll(collection, {**category.visible, **where})
     ids = [point.id for point in points]
     if ids:
@@ -72,9 +73,9 @@ def rewrite_image(
     image: LibraryImage,
     defect: NDArray[np.float32] | None = None,
 ) -> None:
-    """Let a library image go on in the revision ``after`` as ``image`` describes it.
+    """Replace a library image in the revision ``after`` by ``image``.
 
-    Its embeddings stay, but for a new defect embedding (D,).
+    Its embeddings stay, except for a new defect embedding (D,) if one is given.
     """
     store, library = before.store, before.images
     where: Where = {**before.visible, "image_id": image.image_id}
@@ -86,10 +87,10 @@ def rewrite_image(
 
 
 def restore(now: Category, old: Category, after: Category) -> list[str]:
-    """Let the revision ``after`` have the points of ``old``; the collections changed.
+    """Give the revision ``after`` the points of ``old``, and return the changed collections.
 
-    Only the difference of the two is written. The origin is that of both, so a point belongs to
-    one of them only, or to both.
+    Only the difference between the two is written. Both have the same origin, so every point
+    belongs to one of them or to both.
     """
     store, changed = now.store, []
     for collection in now.collections:

@@ -1,10 +1,10 @@
-"""Names of collections, payload fields and ids of points: the only module that knows them.
+"""Names of collections, payload fields and point ids: the only module that knows them.
 
 One head per (category, backbone) names its current commit point in the catalog. Every other point
-carries the revisions it belongs to, from ``since`` on and before ``until``, and the attempt that
-wrote it. A change writes the points of the next revision and the ends of those that leave first,
-then its commit point, and moves the head last: a reader sees the revision before or the one after,
-never a mixture, even if the writer is killed; and a change writes what changes, not the rest.
+carries the revisions to which it belongs, from ``since`` on and before ``until``, and the attempt
+that wrote it. A change first writes the points of the next revision and the ends of those that it
+removes, then its commit point, and moves the head last: a reader sees the revision before or the
+one after, never a mixture, even if the writer is killed; and a change writes only what changes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from indexer.store.base import PayloadIndex
 SCHEMA_VERSION = 1
 CATALOG = "catalog"
 FOREVER = 2**31 - 1
-"""``until`` of a point that no revision has ended."""
+"""Value of ``until`` for a point that no revision has ended."""
 PATCH, WHOLE, DEFECT = "patch", "whole", "defect"
-"""Named vectors: of a patch, of an image as a whole, defect embedding of a defective image."""
+"""Named vectors: a patch, a whole image, and the defect embedding of a defective image."""
 USER = "user_"
-"""Before the name of a user field in a payload: no such field can hide one of vecspect's."""
+"""Prefix of user fields in a payload, so that they cannot hide one of vecspect's."""
 LIFETIME_INDEXES: dict[str, PayloadIndex] = {"since": "integer", "until": "integer"}
 PATCH_INDEXES: dict[str, PayloadIndex] = {"image_id": "keyword", **LIFETIME_INDEXES}
 CACHED_INDEXES: dict[str, PayloadIndex] = {
@@ -43,14 +43,14 @@ LIBRARY_INDEXES: dict[str, PayloadIndex] = {
     "added_at": "datetime",
     **LIFETIME_INDEXES,
 }
-"""Every field of the image library that can be filtered; for the users' own see
+"""Fields of the image library that can be filtered; for user fields see
 `indexer.catalog.collections.index_fields`."""
 _NAMESPACE = uuid.UUID("6f4c1c52-4a0e-5d0b-9d3c-0b6f2a7c9e11")
 _CATEGORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*")
 
 
 def check_category(category: str) -> str:
-    """The name itself; CategoryError if collections cannot be named after it."""
+    """Return the name itself; CategoryError if collections cannot be named after it."""
     if len(category) > 64 or not _CATEGORY.fullmatch(category):
         raise CategoryError(
             f"'{category}' is not a category name: expected at most 64 letters, digits, '.', '_' "
@@ -60,41 +60,41 @@ def check_category(category: str) -> str:
 
 
 def head_key(category: str, backbone: str) -> str:
-    """Name of a category's head, and the beginning of the names of its collections."""
-    # letters, digits, ., _ and - alone may be in the name of a collection
+    """Name of a category's head, which is also the prefix of its collections' names."""
+    # the name of a collection may hold only letters, digits, '.', '_' and '-'
     return f"{category}--{backbone.replace(':', '.').replace(',', '_')}"
 
 
 def bank_collection(category: str, backbone: str) -> str:
-    """Collection of the memory-bank patches; an image-level backbone has none."""
+    """Name of the collection of memory-bank patches; unused by an image-level backbone."""
     return f"{head_key(category, backbone)}--bank"
 
 
 def images_collection(category: str, backbone: str) -> str:
-    """Collection of the image library."""
+    """Name of the collection of the image library."""
     return f"{head_key(category, backbone)}--images"
 
 
 def defects_collection(category: str, backbone: str) -> str:
-    """Collection of the anomalous patches of defective images; patch-level backbones alone."""
+    """Name of the collection of anomalous patches of defective images; patch level only."""
     return f"{head_key(category, backbone)}--defects"
 
 
 def patches_collection(category: str, backbone: str) -> str:
-    """Collection of the cached arrays, see `indexer.catalog.cached_arrays`."""
+    """Name of the collection of cached arrays, see `indexer.catalog.cached_arrays`."""
     return f"{head_key(category, backbone)}--patches"
 
 
 def inspections_collection(category: str, backbone: str) -> str:
-    """Collection of a line about each of the images inspected last, whatever their revision."""
+    """Name of the collection of the last inspections, whatever their revision."""
     return f"{head_key(category, backbone)}--inspections"
 
 
 def image_id(category: str, backbone: str, sha256: str) -> str:
-    """Stable id of an image in a library: the same bytes have the same id in every revision."""
+    """Stable id of a library image: the same bytes have the same id in every revision."""
     return point_id(category, backbone, sha256)
 
 
 def point_id(*parts: object) -> str:
-    """Id of the point that these parts name: the same parts, the same id, in every process."""
+    """Id of the point that these parts name: the same in every process."""
     return str(uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in parts)))

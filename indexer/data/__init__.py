@@ -1,1 +1,1 @@
-"""Data sets on disk become image records."""
+"""Turns data sets on disk into image records."""

@@ -1,4 +1,4 @@
-"""Data sets on disk to image records, whatever their layout."""
+"""Reads data sets on disk into image records, whatever their layout."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from indexer.data.readers.mvtec import MVTEC_FOLDER
 from indexer.data.readers.tables import CSV_TABLE
 
 READERS: tuple[Reader, ...] = (CSV_TABLE, MVTEC_FOLDER, LABEL_FOLDERS, IMAGE_FOLDER)
-"""Readers in the order in which they are asked; a folder is read by the first that accepts it."""
+"""Readers in the order in which they are tried; the first that accepts a path reads it."""
 
 
 def read_dataset(path: Path | str, *, need_normal: bool = True) -> list[ImageRecord]:
     """List the images of a CSV file, an MVTec folder, a folder of label folders or of images.
 
-    Layouts are tried in the order of `READERS`. Hidden files and files that are no images are left
+    Layouts are tried in the order of `READERS`. Hidden files and files that are not images are left
     out.
 
     Args:
-        path: of the folder or CSV file.
-        need_normal: refuse label folders of which none is of normal images.
+        path: the folder or CSV file.
+        need_normal: refuse label folders if none of them holds normal images.
 
     Returns:
-        at least one record, in an order that depends on names alone: train, then test, each by
-        path.
+        At least one record, in an order that depends only on names: train, then test, each by path.
 
     Raises:
-        DatasetError: the path has none of the layouts.
+        DatasetError: the path has none of these layouts.
 
     """
     path = Path(path)

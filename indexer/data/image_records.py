@@ -1,4 +1,4 @@
-"""Records of the images of a data set; images are listed here, never opened."""
+"""Records of the images of a data set; images are only listed here, never opened."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Label = Literal["normal", "defective"]
 Split = Literal["train", "test"]
 
 NORMAL_NAMES: frozenset[str] = frozenset({"good", "normal", "ok"})
-"""Words, in any case, that mark normal images as folder name or CSV label."""
+"""Folder names and CSV labels, in any case, that mark normal images."""
 
 SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
-"""Image suffixes as an error message lists them."""
+"""Image suffixes as listed in error messages."""
 
 
 class DatasetError(VecspectError):
-    """A data set is not laid out in a way that can be read."""
+    """Raised when a data set has a layout that cannot be read."""
 
 
 class LayoutError(DatasetError):
-    """What lies at a path has none of the layouts; `read_dataset` adds which ones there are."""
+    """Raised when a path has none of the layouts; `read_dataset` adds which ones there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class ImageRecord:
     """One image of a data set.
 
     Attributes:
-        path: the image file; it may be missing or damaged, nobody has looked yet.
-        label: what a person said about it.
-        defect_type: empty for a normal image, otherwise never empty.
+        path: the image file, not opened yet; it may be missing or damaged.
+        label: label given by a person.
+        defect_type: type of the defect; empty only for a normal image.
         split: ``train`` (normal images only) or ``test``.
-        mask: image of the defective pixels, where there is one.
-        group: images of one group, such as one product part, never stand on both sides of memory
-            bank and calibration; empty: the image is a group of its own.
+        mask: image of the defective pixels, if there is one.
+        group: images of one group, such as one product part, are never divided between memory bank
+            and calibration; if empty, the image is a group of its own.
 
     """
 
@@ -64,15 +64,15 @@ class ImageRecord:
 
 
 def normal_images(records: Iterable[ImageRecord]) -> list[Path]:
-    """Files that a category is learnt from."""
+    """Files from which a category is learnt."""
     return [record.path for record in records if record.split == "train"]
 
 
 def expand_paths(patterns: Sequence[str]) -> list[Path]:
     """Turn files, folders and globs (``**`` too) into image paths, in order, without duplicates.
 
-    A folder yields the images below it, a glob those that it matches, both sorted. A file named
-    in full is kept whatever its suffix, even if it is missing: whoever reads it says so.
+    A folder yields the images below it and a glob those that it matches, both sorted. A file named
+    in full is kept whatever its suffix, even if it is missing: its reader reports that.
 
     Raises:
         DatasetError: a folder or glob without any image.
@@ -105,38 +105,38 @@ def _expand(pattern: str) -> list[Path]:
 
 
 def record_of(path: Path, defect_type: str, split: Split, mask: Path | None = None) -> ImageRecord:
-    """Record of an image that is normal where ``defect_type`` is empty."""
+    """Record of an image, which is normal if ``defect_type`` is empty."""
     return ImageRecord(path, "defective" if defect_type else "normal", defect_type, split, mask)
 
 
 def is_normal(name: str) -> bool:
-    """Whether a folder name or CSV label says that images are normal."""
+    """True if a folder name or CSV label marks normal images."""
     return name.lower() in NORMAL_NAMES
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image, by its suffix.
+    """True if a file is an image, judged by its suffix.
 
-    A link that leads nowhere counts, so that its reader complains.
+    A broken link counts too, so that its reader reports it.
     """
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
 
 
 def visible(folder: Path) -> list[Path]:
-    """Visible entries of a folder, sorted; none if there is no such folder."""
+    """Visible entries of a folder, sorted; none if the folder does not exist."""
     entries = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in entries if not path.name.startswith("."))
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible folders in a folder, sorted."""
+    """Visible sub-folders of a folder, sorted."""
     return [path for path in visible(folder) if path.is_dir()]
 
 
 def images_at(path: Path) -> list[Path]:
     """The image itself, or the images in a folder and its visible sub-folders, sorted.
 
-    Links to folders are not followed below the first, since they may lead in circles.
+    Links to folders are not followed below the first level, since they may form circles.
     """
     if not path.is_dir():
         return [path] if is_image(path) else []

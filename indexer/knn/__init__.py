@@ -1,1 +1,1 @@
-"""Exact nearest neighbours of patches in a memory bank."""
+"""Finds the exact nearest neighbours of patches in a memory bank."""

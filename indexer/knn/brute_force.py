@@ -11,8 +11,8 @@ Float32 = NDArray[np.float32]
 def nearest_of(points: Float32, others: Float32) -> tuple[Float32, NDArray[np.int64]]:
     """Squared distance (Q,) of ``points`` (Q, D) to the nearest of ``others`` (M, D), and which.
 
-    What is nearest is told by the product, to its rounding error; how near, by the difference: two
-    equal vectors do not lie a rounding error apart.
+    The product decides which is nearest, up to its rounding error; the difference gives the
+    distance, so that equal vectors are at distance zero.
     """
     centre = others.mean(axis=0)
     near, far = points - centre, others - centre

@@ -1,14 +1,12 @@
-"""Exact nearest neighbour of each query patch over a memory bank held in memory.
+"""Exact nearest neighbour of each query patch in a memory bank held in memory.
 
-README.md beside this file says why nothing nearer is ever skipped, whatever the data; only the time
-depends on it. `indexer.knn.skip_bounds` derives the two lower bounds, `indexer.knn.kernels` applies
-them, six queries and sixteen bank vectors at a time. A query for which they decide little, as an
-estimate over a sample of the bank shows, is compared with every bank vector by a full-length matrix
-product in place of both.
-
-What is measured in full is the difference of the vectors as they came: a shift would round away
-distances that are tiny beside the norms. Distances are resolved down to 1e-18, where float32
-squares end.
+README.md beside this file explains why no nearer vector is ever skipped, whatever the data; only
+the time depends on the data. `indexer.knn.skip_bounds` derives the two lower bounds,
+`indexer.knn.kernels` applies them, six queries and sixteen bank vectors at a time. A query for
+which they rule out little, as an estimate over a sample of the bank shows, is compared with every
+bank vector by a full-length matrix product instead. Full distances are measured from the original
+vectors: a shift would round away distances that are tiny compared with the norms. Distances are
+resolved down to 1e-18, the limit of float32 squares.
 """
 
 from __future__ import annotations
@@ -35,19 +33,19 @@ from indexer.knn.skip_bounds import (
 from indexer.knn.threads import one_thread
 
 GROUP = 512
-"""Largest group: its coarse vectors stay in a core's cache while all queries pass."""
+"""Largest group size: its coarse vectors stay in a core's cache while all queries pass."""
 NEAREST_GROUPS = 2
-"""Groups per query, by their centres, that the first upper bound comes from."""
+"""Groups per query, chosen by their centres, that give the first upper bound."""
 SAMPLE = 128
-"""Bank vectors that tell the queries for which the bounds do not help."""
+"""Bank vectors sampled to find the queries for which the bounds do not help."""
 MANY = 1 / 4
-"""Share of the sample that a query may keep; beyond it, one full-length product is safer."""
+"""Share of the sample that may remain for a query; beyond it, a full-length product is safer."""
 PLACES = 2048
-"""Bank vectors a full-length product: bounds the memory of adversarial data."""
+"""Bank vectors per full-length product, which bounds the memory for adversarial data."""
 QUERIES = 1024
-"""Queries searched at a time by a core."""
+"""Queries searched at a time by one core."""
 _FLOAT64 = 1e-6
-"""Steps, more than float64 arithmetic on coarse vectors can be wrong."""
+"""Steps, more than the rounding error of float64 arithmetic on coarse vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Nearest:
 class ExactIndex:
     """Exact 1-nearest-neighbour search over ``vectors`` (M, D) float32, M >= 1, all finite.
 
-    The array is kept, not copied; what stands beside it is about 140 bytes a row.
+    The array is kept, not copied; the index adds about 140 bytes per row.
     """
 
     def __init__(self, vectors: Float32) -> None:
@@ -94,7 +92,7 @@ class ExactIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the bank and of what stands beside it."""
+        """Bytes of the bank and of the index over it."""
         arrays = (*self._bank, self._halves, *self._centres, *self._sample)
         return sum(array.nbytes for array in arrays)
 
@@ -102,7 +100,7 @@ class ExactIndex:
         """Nearest bank vector of each of ``queries`` (..., D) float32, in arrays (...).
 
         Raises:
-            ValueError: a query is of another length, or not finite.
+            ValueError: a query has another length, or is not finite.
         """
         dim = self._bank.vectors.shape[1]
         if queries.ndim < 2 or queries.shape[-1] != dim:
@@ -111,7 +109,7 @@ class ExactIndex:
             raise _unusable("queries hold")
         shape, queries = queries.shape[:-1], np.ascontiguousarray(queries.reshape(-1, dim))
         found = Found(np.empty(len(queries), np.float32), np.empty(len(queries), np.int64))
-        # chunks side by side: every step runs in parallel, not the products alone
+        # chunks side by side: every step runs in parallel, not only the products
         with one_thread():
             parts = _parts(len(queries))
             chunks = ((queries[p], Found(found.squared[p], found.places[p])) for p in parts)
@@ -120,10 +118,10 @@ class ExactIndex:
         return Nearest(np.sqrt(found.squared).reshape(shape), indices.reshape(shape))
 
     def _search(self, vectors: Float32, found: Found) -> None:
-        """Fill in what is found for one chunk of queries (Q, D)."""
+        """Fill ``found`` for one chunk of queries (Q, D)."""
         projected = self._project(vectors, "queries hold")
         lengths = np.sqrt(projected.squared)
-        # a query too long for 16 bits stands at the mean: no bank vector is farther from there
+        # a query too long for 16 bits is placed at the mean: no bank vector is farther from there
         fits = lengths <= 2 * self._longest
         coarse = coarsen(projected.values * fits[:, None], self._unit)
         queries = Queries(
@@ -160,7 +158,7 @@ class ExactIndex:
         """Lower what is found for the queries ``rows``; ``squared`` (Q,) are their lengths."""
         bank, mean = self._bank, self._projection.mean
         centred, dim = queries.vectors[rows] - mean, len(mean)
-        # one rounding per addition of the product, those of the factors and of the floor
+        # one rounding per addition of the product, and those of the factors and of the floor
         scale = np.sqrt(squared) * self._longest + self._longest**2 / 2 + squared
         allowed = (dim + 8) * ROUNDING * scale
         for start in range(0, len(bank.rows), PLACES):
@@ -185,7 +183,7 @@ def _cores() -> int:
 
 
 def _parts(queries: int) -> list[slice]:
-    """Slices of the queries, even in size and the same number for every core."""
+    """Slices of the queries, of even size and equally many for every core."""
     rounds = -(-queries // (QUERIES * _cores()))
     count = min(queries, rounds * _cores())
     edges = [queries * i // max(1, count) for i in range(count + 1)]
@@ -202,6 +200,6 @@ def _half_squared(vectors: Float32) -> Float32:
 
 
 def _closeness(queries: Float32, vectors: Float32, half_squared: Float32) -> Float32:
-    """(Q, N) q.v - |v|^2 / 2: their squared distance is |q|^2 less twice that."""
+    """(Q, N) q.v - |v|^2 / 2, because the squared distance is |q|^2 less twice that."""
     closeness: Float32 = queries @ vectors.T - half_squared
     return closeness

@@ -1,6 +1,6 @@
 """Loops of the exact search, compiled for the processor at hand.
 
-All that is compiled stands in this file: numba's cache on disk looks at one file's age.
+All compiled code is in this file, because numba's disk cache checks the age of one file only.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ Int64 = NDArray[np.int64]
 F = TypeVar("F", bound=Callable[..., Any])
 
 LANES = 16
-"""Bank vectors a block: 16 sums of 32 bits fill the widest registers there are."""
+"""Bank vectors per block: 16 sums of 32 bits fill the widest registers."""
 COARSE = 64
-"""Values of a coarse vector."""
+"""Number of values of a coarse vector."""
 TILE = 6
-"""Queries compared with a block at a time: their sums, the block's values and a query's fit into
-the 16 registers of a processor without AVX-512 as well."""
+"""Queries compared with a block at a time: their sums, the block's values and those of a query "
+"fit into 16 registers, even without AVX-512."""
 PADDING = -1
-"""In ``rows``: the place holds no vector."""
+"""Value in ``rows`` of a place without a vector."""
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 ROUNDING = 2.0**-24
 """Largest relative error of one float32 operation."""
 
 
 def _compiled(function: F) -> F:
-    # sums in any order, fused with their products: the bounds allow for every order
+    # sums may be reordered and fused with their products: the bounds allow for every order
     compiled = functools.partial(
         numba.njit, function, nogil=True, fastmath={"reassoc", "contract", "nsz"}
     )
     try:
         return cast(F, compiled(cache=True))
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
+    except RuntimeError:  # neither the package's folder nor the user's is writable
         return cast(F, compiled())
 
 
@@ -55,8 +55,8 @@ def _products_of_tile(
 
     ``sums[i, j] = halves[block, j] + queries[rows[i]] . (vector j of the block)``, in 32 bits.
 
-    Pairs of 16-bit products are added in one instruction (vpdpwssd, vpmaddwd) where the
-    processor has it: LLVM knows the pattern, and what to do without.
+    Pairs of 16-bit products are added in one instruction (vpdpwssd, vpmaddwd) if the processor has
+    it: LLVM recognises the pattern, and replaces it otherwise.
     """
     signature = numba.types.uint32(blocks, block, halves, queries, rows, floors, sums)
     word, long = ir.IntType(32), ir.IntType(64)
@@ -111,7 +111,7 @@ _tile_products: Any = intrinsic(_products_of_tile)
 
 
 class Bank(NamedTuple):
-    """Memory bank in groups, each filled up to whole blocks of `LANES` places.
+    """A memory bank in groups, each padded to whole blocks of `LANES` places.
 
     Attributes:
         vectors: (M, D) float32, in any order.
@@ -132,16 +132,16 @@ class Bank(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Queries, and how far the bounds may be wrong for each.
+    """Queries, and the possible error of the bounds for each of them.
 
     Attributes:
         vectors: (Q, D) float32.
         projected: (Q, COARSE) float32.
         coarse: (Q, COARSE / 2) int32, pairs of int16.
         squared: (Q,) float64 squared lengths of the coarse vectors.
-        rounding: (Q,) float64, of a difference of projections.
-        slack: (Q,) float64, of a difference of coarse vectors beside that of projections, in steps.
-        unit: length of a step.
+        rounding: (Q,) float64, error of a difference of projections.
+        slack: (Q,) float64, further error of a difference of coarse vectors, in steps.
+        unit: length of one step.
     """
 
     vectors: Float32
@@ -154,7 +154,7 @@ class Queries(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Least squared distances (Q,) float32 measured so far, and of which places (Q,)."""
+    """Least squared distances (Q,) float32 measured so far, and the places (Q,) they belong to."""
 
     squared: Float32
     places: Int64
@@ -172,7 +172,7 @@ def _squared_distance(some: Float32, one: int, others: Float32, other: int) -> n
 
 @_compiled
 def _to_box(bank: Bank, group: int, queries: Queries, query: int) -> np.float32:
-    """Squared distance of a query's projection from a group's box, on the axes that it has."""
+    """Squared distance of a query's projection from a group's box, along the axes of the box."""
     total = np.float32(0)
     for k in range(bank.low.shape[1]):
         value = queries.projected[query, k]
@@ -183,7 +183,7 @@ def _to_box(bank: Bank, group: int, queries: Queries, query: int) -> np.float32:
 
 @_compiled
 def _settle(bank: Bank, queries: Queries, query: int, place: int, found: Found) -> bool:
-    """Whether the vector at a place is nearer than what was found; it is found then."""
+    """Measure the vector at a place; True if it is nearer than the best, which it becomes."""
     row = bank.rows[place]
     if row == PADDING:
         return False
@@ -197,10 +197,10 @@ def _settle(bank: Bank, queries: Queries, query: int, place: int, found: Found) 
 
 @_compiled
 def _limits(queries: Queries, query: int, found: Found) -> tuple[float, int]:
-    """Limits beyond which no vector is nearer than what was found.
+    """Limits beyond which no vector is nearer than the best so far.
 
-    The first is of squared distances of projections, from above; the second is of sums of products
-    of coarse vectors, from below.
+    The first is an upper limit of squared distances of projections, the second a lower limit of
+    sums of products of coarse vectors.
     """
     at_most = np.float64(found.squared[query]) * (1 + (queries.vectors.shape[1] + 4) * ROUNDING)
     distance = math.sqrt(at_most) + queries.rounding[query]
@@ -212,7 +212,7 @@ def _limits(queries: Queries, query: int, found: Found) -> tuple[float, int]:
 
 @_compiled
 def _fill_tile(members: Int64, start: int, many: int, floors: Int32, tile_floors: Int32) -> int:
-    """Fill the tile at ``start`` with repetitions that nothing reaches; how many are none."""
+    """Fill the tile at ``start`` with copies that nothing reaches, and return how many are real."""
     live = min(TILE, many - start)
     for i in range(live):
         tile_floors[i] = floors[members[start + i]]
@@ -259,7 +259,7 @@ def guess(bank: Bank, queries: Queries, chosen: Int64, found: Found) -> None:
 
 @_compiled
 def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) -> None:
-    """Lower what is found to the true minimum, for the queries that are ``wanted`` (Q,)."""
+    """Lower the distances found to the true minimum for the queries marked in ``wanted`` (Q,)."""
     count = len(queries.vectors)
     floors = np.empty(count, np.int32)
     ceilings = np.empty(count, np.float32)
@@ -294,6 +294,6 @@ def scan(bank: Bank, queries: Queries, wanted: NDArray[np.bool_], found: Found) 
 
 @_compiled
 def settle(bank: Bank, queries: Queries, pairs: Int64, found: Found) -> None:
-    """Lower what is found by the ``pairs`` (N, 2) of query and place."""
+    """Lower the distances found by measuring the ``pairs`` (N, 2) of query and place."""
     for pair in range(len(pairs)):
         _settle(bank, queries, pairs[pair, 0], pairs[pair, 1], found)

@@ -1,4 +1,4 @@
-"""Principal axes of vectors, and the lower bound of distances that a projection on them gives."""
+"""Principal axes of vectors, and the lower bounds of distances given by projections on them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 SAMPLE = 10_000
-"""Vectors at most from which the axes are taken."""
+"""Largest number of vectors from which the axes are computed."""
 ROWS = 4096
-"""Vectors projected at a time: bounds the float64 copies."""
+"""Vectors projected at a time, which bounds the float64 copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def principal_axes(vectors: Float32, count: int) -> PrincipalAxes:
     """Leading min(D, count) principal axes of ``vectors`` (N, D)."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     sample = vectors[:: -(-len(vectors) // SAMPLE)] - mean.astype(np.float64)
-    # several threads wait for each other at every step: on a busy machine for seconds
+    # several threads wait for each other at every step, for seconds on a busy machine
     with one_thread():
         squares, axes = np.linalg.eigh(sample.T @ sample)
     variances = np.maximum(squares[::-1], 0.0) / len(sample)
@@ -59,7 +59,7 @@ class Projections(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PcaProjection:
-    """Projection on axes: distances of projections are lower bounds of those of the full vectors.
+    """Projection on axes, whose distances are lower bounds of those of the full vectors.
 
     Let P be the orthogonal projection on the axes and r(x) the length of what P leaves of x - m,
     for any m. By the reverse triangle inequality
@@ -67,19 +67,19 @@ class PcaProjection:
         |q - v|^2  >=  |P(q - m) - P(v - m)|^2 + (r(q) - r(v))^2,
 
     and the right side is itself a squared distance, between (P(q - m), r(q)) and (P(v - m), r(v)).
-    Leading principal axes make the bound tight; any others cost time, never exactness. About the
-    vectors' mean norms are small, and so are rounding errors.
+    Leading principal axes make the bound tight; any others cost time, never exactness. Relative to
+    the vectors' mean, norms are small and so are rounding errors.
 
     Attributes:
         mean: (D,) float32; about float32 values the float64 differences are exact.
-        axes: (D, k) float64, orthonormal, or zero for a coordinate that is not used.
+        axes: (D, k) float64, orthonormal, or zero for an unused coordinate.
     """
 
     mean: Float32
     axes: Float64
 
     def project(self, vectors: Float32) -> Projections:
-        """Projections of ``vectors`` (N, D) float32, infinite where float32 is too small."""
+        """Projections of ``vectors`` (N, D) float32, infinite if float32 is too small for them."""
         count, axes = len(vectors), self.axes.shape[1]
         found = Projections(np.empty(count), np.empty((count, axes + 1), np.float32))
         for start in range(0, count, ROWS):

@@ -1,7 +1,6 @@
-"""Nearest neighbours straight from the definition: what `ExactIndex` must equal.
+"""Nearest neighbours straight from the definition: the results that `ExactIndex` must equal.
 
-Every pair is measured in float64, as slow as it is plain; nothing but tests and measurement should
-call it.
+Every pair is measured in float64, which is slow; only tests and measurements should call it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 QUERIES = 16
-"""Queries measured at a time: bounds the memory of their differences with all vectors."""
+"""Queries measured at a time, which bounds the memory of their differences with all vectors."""
 
 
 def all_distances(queries: Float32, vectors: Float32) -> Float64:
@@ -28,9 +27,9 @@ def all_distances(queries: Float32, vectors: Float32) -> Float64:
 
 
 def nearest_by_definition(queries: Float32, vectors: Float32) -> tuple[Float64, Int64]:
-    """Distance (Q,) of each of ``queries`` (Q, D) to the nearest of ``vectors`` (M, D), and which.
+    """Distance (Q,) of each of ``queries`` (Q, D) to its nearest ``vectors`` (M, D), and which.
 
-    Of several that are equally near it is the first.
+    Of several that are equally near, the first counts.
     """
     distances = all_distances(queries, vectors)
     return distances.min(axis=1), distances.argmin(axis=1)

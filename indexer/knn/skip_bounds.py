@@ -1,16 +1,16 @@
 """Lower bounds of distances by which most of a memory bank is skipped.
 
-*Projections* on the leading principal axes of the bank are nearer to each other than the full
-vectors (`indexer.knn.pca`). A box around the projections of a group bounds the distance to every
-one of them at once.
+*Projections* on the leading principal axes of the bank are at most as far apart as the full vectors
+(`indexer.knn.pca`). A box around the projections of a group bounds the distance to every one of
+them at once.
 
-*Coarse* vectors are projections rounded to whole steps of a length u. With e(x) the length of what
-rounding takes from x, by the triangle inequality
+*Coarse* vectors are projections rounded to whole steps of a length u. With e(x) the length of the
+rounding error of x, the triangle inequality gives
 
     |projected q - projected b|  >=  u |coarse q - coarse b| - e(q) - e(b),
 
-where the right side is known exactly: products of whole numbers of 16 bits are added without error
-in 32 bits, twice to four times as many at once as of float32 numbers.
+and the right side is known exactly: products of 16-bit integers are added without error in 32 bits,
+two to four times as many at once as products of float32 numbers.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from indexer.knn.kernels import (
 from indexer.knn.pca import PcaProjection, principal_axes
 
 BOX_AXES = 16
-"""Leading axes along which groups are split and boxed: they hold most of the variance."""
+"""Leading axes along which groups are split and boxed; they hold most of the variance."""
 LONGEST = 16_000
-"""Steps of the longest bank vector: the sums of products of it and of one twice as long, less
-half its square, stay within 31 bits, and so do those of a place that holds no vector."""
+"""Length of the longest bank vector in steps: sums of its products with a vector twice as long, "
+"less half its square, stay within 31 bits, and so do those of an empty place."""
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 16
-"""Squared length of a vector, about the mean, with which float32 can still reckon."""
+"""Largest squared length of a vector, relative to the mean, that float32 can represent in sums."""
 
 
 def projection_of(bank: Float32) -> PcaProjection:
@@ -49,10 +49,10 @@ def projection_of(bank: Float32) -> PcaProjection:
 
 
 def rounding_of(length: Float64, dim: int) -> Float64:
-    """How far a projection may lie from where it belongs, for vectors of that length.
+    """Largest error of a projection of vectors of this length.
 
-    Half a unit in the last place of each float32 coordinate, and what cancels in the float64
-    length of the rest, the root of 20 ``dim`` 2^-53; both twice over.
+    Half a unit in the last place of each float32 coordinate, and the cancellation in the float64
+    length of the rest, the root of 20 ``dim`` 2^-53; both doubled.
     """
     allowed: Float64 = length * ((2 + 2 * np.sqrt(dim)) * ROUNDING)
     return allowed
@@ -60,12 +60,12 @@ def rounding_of(length: Float64, dim: int) -> Float64:
 
 @dataclass(frozen=True, slots=True)
 class CoarseVectors:
-    """N projections in whole steps.
+    """N projections rounded to whole steps.
 
     Attributes:
         values: (N, COARSE) int16.
         squared: (N,) int64 squared lengths, in steps.
-        error: (N,) float64 length of what rounding took, in steps.
+        error: (N,) float64 length of the rounding error, in steps.
     """
 
     values: Int16
@@ -74,7 +74,7 @@ class CoarseVectors:
 
 
 def coarsen(projected: Float32, unit: float) -> CoarseVectors:
-    """Projections (N, COARSE) of at most 2 ``LONGEST`` steps of ``unit``, in whole steps."""
+    """Projections (N, COARSE) of at most 2 ``LONGEST`` steps of ``unit``, rounded to steps."""
     steps = projected / np.float64(unit)
     whole = np.rint(steps)
     steps -= whole
@@ -86,7 +86,7 @@ def coarsen(projected: Float32, unit: float) -> CoarseVectors:
 
 
 def lay_out(vectors: Float32, projected: Float32, coarse: CoarseVectors, size: int) -> Bank:
-    """Bank in groups of at most ``size`` vectors that lie near each other."""
+    """The bank in groups of at most ``size`` neighbouring vectors."""
     groups = split_into_groups(projected[:, :BOX_AXES], size)
     blocks = [-(-len(group) // LANES) for group in groups]
     rows = np.full(sum(blocks) * LANES, PADDING, dtype=np.int64)
@@ -97,7 +97,7 @@ def lay_out(vectors: Float32, projected: Float32, coarse: CoarseVectors, size: i
     taken = rows[filled]
     placed = np.zeros((len(rows), COARSE), dtype=np.int16)
     placed[filled] = coarse.values[taken]
-    # below every sum that a vector can have
+    # below any sum that a vector can have
     halves = np.full(len(rows), -(2**30), dtype=np.int32)
     halves[filled] = -(coarse.squared[taken] // 2)
     boxed = [projected[group, :BOX_AXES] for group in groups]
@@ -114,7 +114,7 @@ def lay_out(vectors: Float32, projected: Float32, coarse: CoarseVectors, size: i
 
 
 def split_into_groups(leading: Float32, size: int) -> list[Int64]:
-    """Groups of at most ``size`` of (M, a) vectors, halved at the median of their widest axis."""
+    """Groups of at most ``size`` of (M, a) vectors, by halving at the median of the widest axis."""
     groups = [np.arange(len(leading))]
     while max(len(group) for group in groups) > size:
         groups = [half for group in groups for half in _halves(leading, group)]

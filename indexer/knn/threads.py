@@ -1,4 +1,4 @@
-"""What threads share: one thread for matrix products, and values that are made once."""
+"""Shared by threads: one thread for matrix products, and values that are computed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Limit:
-    """How many functions hold BLAS to one thread at the moment; the last of them lets it go."""
+    """Number of functions that limit BLAS to one thread at the moment; the last one releases it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -27,11 +27,11 @@ _limit = _Limit()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Context in which BLAS computes in the calling thread alone.
+    """Context in which BLAS computes only in the calling thread.
 
-    BLAS's own threads wait busily for a tenth of a second after a product, on the cores that the
-    network wants next: an image takes twice as long then. The limit is one of the process, so it
-    stays until the last of the threads that asked for it has left.
+    After a product, BLAS's own threads spin for a tenth of a second on the cores that the network
+    needs next, which doubles the time per image. The limit holds for the whole process, so it stays
+    until the last thread that requested it has left.
     """
     with _limit.lock:
         if not _limit.holders:
@@ -52,9 +52,9 @@ def _blas() -> ThreadpoolController:
 
 
 class made_once(Generic[T]):  # noqa: N801  # used as a decorator, like `functools.cached_property`
-    """A property that one of the threads that first ask for it makes, while the others wait.
+    """A property computed by the first thread that needs it, while the others wait.
 
-    `functools.cached_property` lets each of them make it: eight threads would hold eight banks.
+    `functools.cached_property` lets every thread compute it: eight threads would hold eight banks.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -74,7 +74,7 @@ class made_once(Generic[T]):  # noqa: N801  # used as a decorator, like `functoo
     def __get__(self, instance: object | None, owner: type) -> Self | T:
         if instance is None:
             return self
-        # once made, the instance's own attribute is found before this descriptor
+        # once computed, the instance's own attribute is found before this descriptor
         values = vars(instance)
         with self._lock:
             if self._name not in values:

@@ -50,14 +50,14 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did.
+    """Result of a build.
 
     Attributes:
-        category: at the revision now current.
-        changed: False for a repeated build.
-        skipped: files that cannot be used.
-        duplicates: files left out because another of the data set has the same bytes.
-        seconds: by stage.
+        category: the category at its now current revision.
+        changed: False if the build was a repetition.
+        skipped: files that could not be used.
+        duplicates: files left out because another file of the data set has the same bytes.
+        seconds: duration of each stage.
     """
 
     category: Category
@@ -68,7 +68,7 @@ class BuildReport:
 
     @property
     def entry(self) -> CatalogEntry:
-        """Catalog entry of the revision now current."""
+        """Catalog entry of the now current revision."""
         return self.category.entry
 
 
@@ -86,19 +86,19 @@ def build_index(
 ) -> BuildReport:
     """Learn ``category`` from the normal training records and commit it as a new revision.
 
-    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates; by
-    cross-conformal every normal image does both. The test records join the image library, where
-    similarity search finds them, and nothing else. With the same inputs as the current revision
+    A share ``holdout`` of the normal images is kept out of the memory bank and calibrates; with
+    cross-conformal, every normal image does both. The test records are added only to the image
+    library, where similarity search finds them. If the inputs are those of the current revision,
     nothing is written.
 
     Args:
         coreset: share of the training patches kept in the memory bank, in (0, 1].
-        seed: of the split into bank and calibration images and of the coreset.
+        seed: seed of the split into bank and calibration images and of the coreset.
 
     Raises:
-        DatasetError: fewer than two normal images, or none readable.
+        DatasetError: there are fewer than two normal images, or none can be read.
         CategoryError: the category's name cannot be used.
-        CalibrationError: there are too few images for the levels asked for.
+        CalibrationError: there are too few images for the requested levels.
     """
     clock = _Clock()
     settings = checked_settings(coreset, holdout, seed)
@@ -152,7 +152,7 @@ def _report(
 def _begin(
     plan: BuildPlan, backbone: Backbone, store: VectorStore, on_progress: Progress
 ) -> tuple[Category, Backbone]:
-    """The category to be, its collections empty of earlier tries, and the network in its space."""
+    """The new category, its collections empty of earlier attempts, and the network in its space."""
     draft = Category(store, plan.entry)
     create_collections(draft)
     undo_earlier_tries(draft)
@@ -185,9 +185,9 @@ def _embed(
 
 
 def _write_bank(draft: Category, chosen: ChosenBank, learnt: Embedded) -> Category:
-    """Write the bank's images, and what depends on where its patches vary most.
+    """Write the bank's images, and the axes along which its patches vary most.
 
-    What calibrates may ask the store for them; nobody else sees this revision yet.
+    Calibration may read them from the store; nobody else sees this revision yet.
     """
     images = (draft.image_point(image, vector) for image, vector, _ in learnt.images)
     draft.store.upsert(draft.images, images)
@@ -206,7 +206,7 @@ def _calibrate(
     learnt: Embedded,
     held_out: Embedded,
 ) -> Category:
-    """Calibrate by the images that do, and cache what calibrating again takes."""
+    """Calibrate with the calibration images, and cache everything that recalibrating needs."""
     distances = held_out.distances
     if plan.layout.calibrating == "bank":
         distances = _leave_one_out(plan.layout, draft, bank, learnt)
@@ -237,7 +237,7 @@ def _leave_one_out(
 def _write(
     draft: Category, bank: MemoryBank, learnt: Embedded, held_out: Embedded, tested: Embedded
 ) -> Category:
-    """Write the images that joined since and the memory bank; the category, counting all."""
+    """Write the remaining images and the memory bank, and return the category with all counts."""
     joining = [*held_out.images, *tested.images]
     draft.store.upsert(draft.images, (draft.image_point(*image) for image in joining))
     if len(bank):
@@ -260,7 +260,7 @@ def _write(
 
 
 class _Clock:
-    """Seconds between its calls, by stage."""
+    """Stopwatch that notes the seconds between its calls, by stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

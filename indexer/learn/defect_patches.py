@@ -1,7 +1,7 @@
-"""The anomalous patches of defective images, which search by region compares.
+"""Stores the anomalous patches of defective images, which search by region compares.
 
-They live and end with revisions as the memory bank's do; what an image is called is not theirs to
-say, so naming it leaves them alone.
+They begin and end with revisions like those of the memory bank. They do not hold the image's
+labels, so naming an image leaves them unchanged.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Float32 = NDArray[np.float32]
 def write_defect_patches(
     category: Category, image_id: str, patches: Float32, distances: Float32
 ) -> Category:
-    """Let the anomalous patches of a defective image join; the category, counting them.
+    """Add the anomalous patches of a defective image, and return the category that counts them.
 
     Args:
-        category: calibrated; nothing is written for one that keeps no patches.
-        patches: (H, W, D) of the image.
-        distances: (H, W) to the nearest normal ones.
+        category: a calibrated category; nothing is written if it stores no patches.
+        patches: (H, W, D) patches of the image.
+        distances: (H, W) distances to the nearest normal patches.
     """
     if not category.keeps_patches:
         return category
@@ -44,7 +44,7 @@ def write_defect_patches(
 
 
 def end_defect_patches(before: Category, after: Category, image_id: str) -> Category:
-    """Let an image's anomalous patches leave with the revision ``after``, which is returned."""
+    """End an image's anomalous patches before the revision ``after``, which is returned."""
     if not before.keeps_patches:
         return after
     left = end(before, before.defects, {"image_id": image_id})

@@ -1,4 +1,4 @@
-"""The stages of a build that take images through the network, by the role they play."""
+"""Stages of a build that embed images, by the role of the images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """Images of one role.
+    """Embedded images of one role.
 
     Attributes:
-        images: each with its embedding (E,) and, of a defective one, its defect embedding (D,).
+        images: each image with its embedding (E,) and, if defective, its defect embedding (D,).
         quality: (2,) quality statistics by image id.
-        distances: (H, W) to the nearest normal patches by image id, where they were measured.
+        distances: (H, W) distances to the nearest normal patches by image id, if they were
+            measured.
         skipped: files that could not be decoded.
     """
 
@@ -45,7 +46,7 @@ class Embedded:
         return {image.image_id: image.group for image, _, _ in self.images}
 
     def add(self, image: LibraryImage, found: ImageFeatures, defect: Float32 | None = None) -> None:
-        """Take in an image."""
+        """Add an image with its embeddings."""
         self.images.append((image, found.image, defect))
         self.quality[image.image_id] = found.quality
 
@@ -53,10 +54,10 @@ class Embedded:
 def fit_feature_space(
     items: Sequence[Item], backbone: Backbone, on_progress: Progress
 ) -> FeatureSpace:
-    """The feature space of the category, from the patches of the bank's images.
+    """The feature space of the category, fitted to the patches of the bank's images.
 
-    A pass of its own where it looks at them: what is selected must lie in the space, and the
-    patches are not all held.
+    A space that reads the patches takes a pass of its own: the selection needs patches in that
+    space, and not all patches are held in memory.
     """
     embedded = _embed(items, backbone, "channels", on_progress, [])
     patches = (found.patches for _, found in embedded)
@@ -72,7 +73,7 @@ def embed_bank_images(
     cache: bool,
     on_progress: Progress,
 ) -> Embedded:
-    """Let the selection take the patches of the bank's images.
+    """Embed the bank's images and offer their patches to the selection.
 
     Args:
         cache: also cache the patches, since these images calibrate as well.
@@ -94,7 +95,7 @@ def embed_calibration_images(
     scorer: Scorer,
     on_progress: Progress,
 ) -> Embedded:
-    """Measure the held-out images, and cache what measuring them again takes."""
+    """Measure the held-out images, and cache everything that measuring them again needs."""
     embedded = Embedded()
     for item, found in _embed(items, network, "calibration", on_progress, embedded.skipped):
         distances = scorer.distances(found.patches)
@@ -112,10 +113,10 @@ def embed_test_images(
     scorer: Scorer,
     on_progress: Progress,
 ) -> tuple[Category, Embedded]:
-    """Score the test images; the anomalous patches of the defective ones go to the store.
+    """Score the test images, and store the anomalous patches of the defective ones.
 
     Args:
-        category: calibrated; it comes back counting those patches.
+        category: a calibrated category; it is returned with those patches counted.
     """
     embedded = Embedded()
     for item, found in _embed(items, network, "library", on_progress, embedded.skipped):
@@ -138,7 +139,7 @@ def _embed(
     on_progress: Progress,
     skipped: list[Skipped],
 ) -> Iterator[tuple[Item, ImageFeatures]]:
-    """The items that can be decoded, with their features; the others join ``skipped``."""
+    """The items that can be decoded, with their features; the others are added to ``skipped``."""
     outcomes = embed_images(backbone, [item.file for item in items])
     for done, (item, outcome) in enumerate(zip(items, outcomes, strict=True), 1):
         on_progress(stage, done, len(items))

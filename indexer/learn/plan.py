@@ -1,4 +1,4 @@
-"""What a build starts from: the files by role, and the entry of the revision to come."""
+"""Plans a build: the files by role, and the entry of the new revision."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from indexer.store.base import VectorStore
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """What a build starts from.
+    """Inputs of a build.
 
     Attributes:
-        entry: of the revision to come, before anything is learnt.
-        repeated: the category as it is, if it was learnt from the same inputs.
+        entry: entry of the new revision, before anything is learnt.
+        repeated: the current category, if it was learnt from the same inputs.
     """
 
     split: Split
@@ -46,11 +46,11 @@ def plan_build(
     settings: dict[str, float],
     on_progress: Progress,
 ) -> BuildPlan:
-    """What learning ``category`` from the records would start from; nothing is written.
+    """Plan what learning ``category`` from the records would start from; nothing is written.
 
     Raises:
-        DatasetError: fewer than two normal images.
-        CalibrationError: there are too few images for the levels asked for.
+        DatasetError: there are fewer than two normal images.
+        CalibrationError: there are too few images for the requested levels.
     """
     layout = LAYOUTS[CALIBRATIONS[calibration.method].layout]
     layout.check(backbone.spec)
@@ -65,7 +65,7 @@ def plan_build(
     key = build_key(split.items, backbone.fingerprint, settings)
     current = current_entry(store, category, backbone.spec.name)
     repeated = Category(store, current) if current and current.build_key == key else None
-    # not where the files lie: the same images have the same points in every store
+    # file locations are left out: the same images have the same points in every store
     content = sorted(
         [i.sha256, i.record.label, i.record.defect_type, i.role, i.group] for i in split.items
     )
@@ -112,7 +112,7 @@ def _new_entry(
 
 
 def checked_settings(coreset: float, holdout: float, seed: int) -> dict[str, float]:
-    """The settings of a build; DatasetError names a share that is none."""
+    """Settings of a build; DatasetError names a share that is out of range."""
     for name, share, example in (("coreset", coreset, 0.1), ("holdout", holdout, 0.2)):
         if not (0 < share < 1 or (name == "coreset" and share == 1)):
             raise DatasetError(

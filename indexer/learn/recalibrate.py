@@ -34,12 +34,12 @@ MEASURED: tuple[tuple[Kind, Kind], ...] = (
     ("patches", "distances"),
     ("synthetic", "synthetic distances"),
 )
-"""What is cached of the calibration images, and the distances measured of it."""
+"""Kinds of cached arrays of the calibration images, and of the distances measured from them."""
 _SAME = np.float32(1.001)
 
 
 def recalibrated(category: Category) -> Category:
-    """The category calibrated as before by what is cached for its revision."""
+    """The category calibrated with its present settings from the arrays cached for its revision."""
     scorer = open_scorer(category)
     distances = scorer.calibration_distances(category)
     synthetic = dict(read_cached(category, "synthetic distances"))
@@ -56,7 +56,7 @@ def calibration_payload(
     distances: Mapping[str, Float32],
     synthetic: Mapping[str, Float32],
 ) -> dict[str, Any]:
-    """The calibration of patch distances (H, W) by image id, as the catalog keeps it.
+    """The calibration from patch distances (H, W) by image id, in the catalog's form.
 
     Args:
         synthetic: distances (kinds, cells) of the patches that synthetic defects change.
@@ -79,7 +79,7 @@ def distances_to_others(
     """(image id, distances (H, W)) of calibration images' patches (H, W, D) by image id.
 
     Args:
-        bank: that they are measured against, as the category's layout has it.
+        bank: bank that they are measured against, as the category's layout prescribes.
     """
     if not patches:
         return iter(())
@@ -92,7 +92,7 @@ def distances_to_others(
 
 
 def groups_of_bank(category: Category) -> dict[str, str]:
-    """Group of each image of the memory bank by its id."""
+    """Group of each image in the memory bank, by its id."""
     bank = read_images(category, {"split": "bank"})
     return {key: image.group for key, image in bank.items()}
 
@@ -106,7 +106,7 @@ def measure_additions(
     """Write the distances that new bank patches lower, and those of new calibration images.
 
     Args:
-        calibrating: patches (H, W, D) of the latter by image id.
+        calibrating: patches (H, W, D) of the new calibration images by image id.
     """
     if len(extension.new):
         for cached, measured in MEASURED:
@@ -118,7 +118,7 @@ def measure_additions(
 def lowered_distances(
     category: Category, cached: Kind, measured: Kind, vectors: Float32
 ) -> dict[str, Float32]:
-    """By image id the distances that the new bank patches ``vectors`` (P, D) lower, P >= 1."""
+    """Distances, by image id, that the new bank patches ``vectors`` (P, D), P >= 1, lower."""
     before = dict(read_cached(category, measured))
     if not before:
         return {}
@@ -134,13 +134,13 @@ def lowered_distances(
 def measure_removals(
     before: Category, after: Category, bank: MemoryBank, lost: Float32, gone: set[str]
 ) -> int:
-    """Write every distance that rises with patches that left; how many were covered and are not.
+    """Write the distances that removed patches raise, and return how many patches they uncover.
 
-    Only a patch whose nearest was among those that left can rise, and only such are measured.
+    Only patches whose nearest neighbour was removed are measured again.
 
     Args:
-        bank: what is left.
-        lost: (L, D) the patches that left.
+        bank: bank after the removal.
+        lost: (L, D) removed patches.
         gone: images whose own distances are no longer needed.
     """
     groups = groups_of_bank(before)
@@ -149,7 +149,7 @@ def measure_removals(
     for cached, measured in MEASURED:
         higher: dict[str, Float32] = {}
         known = {k: d for k, d in read_cached(before, measured) if k not in gone}
-        # the first measurement was in float32, this one starts from float16
+        # the first measurement was in float32, this one is made from float16
         within = {key: distances * _SAME for key, distances in known.items()}
         for key, patches in _read_in_reach(before, cached, lost, within):
             flat = patches.reshape(-1, patches.shape[-1])
@@ -157,7 +157,7 @@ def measure_removals(
             touched = to_lost <= within[key]
             if not touched.any():
                 continue
-            # an image that is held out has no patch in the bank, nor has its group
+            # a held-out image has no patch in the bank, and neither has its group
             own = owners == groups.get(key, "")
             others = bank.vectors[~own] if own.any() else bank.vectors
             found = np.sqrt(squared_distances(flat[touched.ravel()], others))
@@ -172,7 +172,7 @@ def measure_removals(
 def _read_in_reach(
     category: Category, cached: Kind, vectors: Float32, within: Mapping[str, Float32]
 ) -> Iterator[tuple[str, Float32]]:
-    """(image id, what is cached of it), at least where some is ``within`` of ``vectors``."""
+    """(image id, cached array) of at least those images with patches ``within`` of ``vectors``."""
     keys = list(within)
     if cached == "patches":
         keys = images_in_reach(category, vectors, within)
@@ -183,7 +183,7 @@ def _read_in_reach(
 def _replace_distances(
     before: Category, after: Category, kind: Kind, distances: Mapping[str, Float32]
 ) -> None:
-    """Let the images of ``distances`` have these instead of those they had."""
+    """Replace the stored distances of the images of ``distances`` by these."""
     if distances:
         end(before, before.cached, {"image_id": list(distances), "kind": kind})
         write_cached(after, kind, distances.items())

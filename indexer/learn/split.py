@@ -1,4 +1,4 @@
-"""Which files of a data set are learnt from, and which role each image plays."""
+"""Chooses the files of a data set to learn from, and the role of each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from indexer.data.image_records import DatasetError, ImageRecord
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A readable, unique file of the data set, its hash and its role."""
+    """A readable, unique file of the data set, with its hash and its role."""
 
     record: ImageRecord
     sha256: str
@@ -27,18 +27,18 @@ class Item:
 
     @property
     def file(self) -> HashedFile:
-        """The file, so that nobody hashes it again."""
+        """The file with its hash, so that it is not hashed again."""
         return HashedFile(self.record.path, self.sha256)
 
     @property
     def group(self) -> str:
-        """Group of the image; its own content by default."""
+        """Group of the image; by default its own content."""
         return self.record.group or self.sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The files of a data set: to be used, unreadable, and repeating another's bytes."""
+    """The files of a data set: usable, unreadable, and duplicates of others."""
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
@@ -56,14 +56,14 @@ def split_records(
     seed: int,
     on_file: Callable[[int, int], None] = lambda done, total: None,
 ) -> Split:
-    """Hash the files, drop the unreadable and the repeated, and give each its role.
+    """Hash the files, drop unreadable ones and duplicates, and give each a role.
 
     Args:
         holdout: share of the normal training images that calibrates.
-        on_file: called with files done and in total.
+        on_file: called with the number of files done and in total.
 
     Raises:
-        DatasetError: fewer than two normal images, or all of one group.
+        DatasetError: there are fewer than two normal images, or all are of one group.
     """
     skipped: list[Skipped] = []
     duplicates: list[Path] = []
@@ -109,7 +109,7 @@ def build_key(items: Sequence[Item], fingerprint: str, settings: Mapping[str, fl
 
 
 def all_unusable(items: Sequence[Item], skipped: Sequence[Skipped]) -> DatasetError:
-    """The error when no file of a role could be decoded."""
+    """Error for a role of which no file could be decoded."""
     paths = {item.record.path for item in items}
     first = next(item for item in skipped if item.path in paths)
     return DatasetError(
@@ -119,7 +119,7 @@ def all_unusable(items: Sequence[Item], skipped: Sequence[Skipped]) -> DatasetEr
 
 
 def hash_or_reason(path: Path) -> HashedFile | Skipped:
-    """A file and the hash of its bytes, or why it cannot be read."""
+    """A file with the hash of its bytes, or the reason why it cannot be read."""
     try:
         return hash_file(path)
     except ImageError as error:

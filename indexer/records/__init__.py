@@ -1,1 +1,1 @@
-"""What happened to inspected images, kept in the store."""
+"""Records of inspected images, stored in the store."""

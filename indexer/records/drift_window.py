@@ -1,4 +1,4 @@
-"""A line about each of the images inspected last, kept in the store for the watch on drift."""
+"""A record of each recently inspected image, stored for drift monitoring."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from indexer.catalog.category import Category, now
 from indexer.store.base import Point, Where
 
 WINDOW = 5000
-"""Images whose lines are kept; the one after takes the place of the first."""
+"""Number of images whose records are stored; after that, each replaces the oldest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspected:
-    """What is kept of an inspected image.
+    """Stored record of an inspected image.
 
     Attributes:
-        sha256: of its file; not kept, but tells whether the library has the image.
-        revision: that it was scored at.
+        sha256: hash of its file; not stored, but shows whether the library has the image.
+        revision: revision at which it was scored.
         quality: (2,) float32, see `backbones.decode`.
     """
 
@@ -38,7 +38,7 @@ class Inspected:
 
 
 class DriftWindow:
-    """Writes a line about every new part inspected, the last ``WINDOW`` of a category.
+    """Writes a record of every new image inspected, of which a category keeps ``WINDOW``.
 
     Threads may share it.
     """
@@ -53,10 +53,10 @@ class DriftWindow:
         self._next = max(numbers, default=-1) + 1
 
     def record(self, inspected: Inspected) -> None:
-        """Keep a line about an image just scored, unless the library has it.
+        """Store a record of an image that has just been scored, unless the library has it.
 
-        Images of the library are no sample of the parts that come now: looking at them again would
-        raise or hide an alarm.
+        Library images are not a sample of current production: scoring them again would raise or
+        hide an alarm.
         """
         category = self._category
         of_library: Where = {
@@ -83,7 +83,7 @@ class DriftWindow:
 
 
 def read_window(category: Category) -> list[Mapping[str, Any]]:
-    """The lines about the category's revision in the window of now, oldest first."""
+    """Records of the category's revision in the current window, oldest first."""
     collection = schema.inspections_collection(category.name, category.backbone)
     if collection not in category.store.collections():
         return []
@@ -96,5 +96,5 @@ def read_window(category: Category) -> list[Mapping[str, Any]]:
 
 
 def line_number(line: Mapping[str, Any]) -> int:
-    """Number of a line, in the order the images were inspected."""
+    """Number of a record, in the order of inspection."""
     return int(line["number"])

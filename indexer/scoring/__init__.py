@@ -1,1 +1,1 @@
-"""Image scores, anomaly maps and defect embeddings, from patch distances."""
+"""Computes image scores, anomaly maps and defect embeddings from patch distances."""

@@ -1,6 +1,6 @@
-"""How patch distances become the score of an image.
+"""Aggregations turn patch distances into the score of an image.
 
-Adding one is an entry in `AGGREGATIONS`.
+A new one takes an entry in `AGGREGATIONS`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Aggregation:
     """A function from patch distances (H, W) to the raw image score, never clamped.
 
     Attributes:
-        name: the word kept with a category.
-        sentence: what it is, for people.
+        name: the name stored with a category.
+        sentence: description for people.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Aggregation:
     function: Callable[[Float32], float]
 
     def __call__(self, distances: Float32) -> float:
-        """Image score of patch distances (H, W)."""
+        """Image score from patch distances (H, W)."""
         return self.function(distances)
 
 

@@ -1,4 +1,4 @@
-"""From patch distances to a map in the pixels of the image, its worst region and its pictures."""
+"""Anomaly maps in the pixels of the image, their worst region and further regions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from indexer.knn.threads import one_thread
 Float32 = NDArray[np.float32]
 
 SIGMA = 4.0
-"""Pixels at the network's input size (Roth et al. 2022, section 4.1)."""
+"""Standard deviation in pixels at the network's input size (Roth et al. 2022, section 4.1)."""
 
 
 def anomaly_map(distances: Float32, geometry: Geometry) -> Float32:
-    """Patch distances of the cells upsampled, smoothed and brought to (height, width) float32.
+    """The anomaly map, (height, width) float32: patch distances upsampled and smoothed.
 
-    Bilinear to the network's input size, Gaussian of ``SIGMA`` there, bilinear to the original
-    pixels. All three are linear in each axis, so two small matrix products do them. The border
-    that no patch covers is zero.
+    Distances are interpolated bilinearly to the network's input size, smoothed there with a
+    Gaussian of ``SIGMA``, and interpolated bilinearly to the original pixels. All three steps are
+    linear along each axis, so two small matrix products suffice. A border that no patch covers is
+    zero.
     """
     down, across = (_interpolation(*along) for along in _axes(geometry))
     with one_thread():
@@ -31,11 +32,11 @@ def anomaly_map(distances: Float32, geometry: Geometry) -> Float32:
 
 
 def worst_region(distances: Float32, geometry: Geometry) -> Box:
-    """Box, in original pixels, of the region around the patch that made the image score.
+    """Box, in original pixels, of the region around the patch with the largest distance.
 
-    The region is where the map, connected to that patch's centre, stays above the middle between
-    the map's median and its value there. Found at the network's resolution, so its cost does not
-    grow with the photo.
+    The region is connected to the centre of that patch, and the map stays above the midpoint
+    between its median and its value there. It is found at the network's resolution, so that the
+    cost does not grow with the photo.
     """
     values = anomaly_map(distances, geometry.at_input())
     rows, cols = _centres(geometry)
@@ -49,17 +50,17 @@ def worst_region(distances: Float32, geometry: Geometry) -> Box:
 
 
 def levels_at_cells(distances: Float32, geometry: Geometry) -> Float32:
-    """(H, W) value of the anomaly map at the centre of each cell of the distances (H, W)."""
+    """Values (H, W) of the anomaly map at the centres of the cells of the distances (H, W)."""
     return anomaly_map(distances, geometry.at_input())[np.ix_(*_centres(geometry))]
 
 
 def _axes(geometry: Geometry) -> Iterator[tuple[int, int, int, int]]:
-    """Cells, input pixels, image pixels and inset, of rows and of columns."""
+    """Cells, input pixels, image pixels and inset, for rows and for columns."""
     return zip(geometry.grid, geometry.input_size, geometry.image, geometry.inset, strict=True)
 
 
 def _centres(geometry: Geometry) -> list[NDArray[np.int64]]:
-    """The pixel, at the network's resolution, in the middle of each row and of each column."""
+    """Pixels, at the network's resolution, in the middle of each row and each column of cells."""
     steps = (
         (inset, (np.arange(cells) + 0.5) * (side - 2 * inset) / cells)
         for cells, side, _, inset in _axes(geometry)
@@ -74,9 +75,9 @@ def regions(
     threshold: float,
     most: int = 8,
 ) -> list[Box]:
-    """Boxes, in original pixels, of where the map stands above ``threshold``, worst first.
+    """Boxes, in original pixels, of regions in which the map exceeds ``threshold``, worst first.
 
-    At most ``most`` of them; found at the network's resolution, as in `worst_region`.
+    There are at most ``most``; they are found at the network's resolution, as in `worst_region`.
     """
     values = anomaly_map(distances, geometry.at_input())
     labels, count = ndimage.label(values > threshold)
@@ -89,7 +90,7 @@ def regions(
 
 
 def _original(region: tuple[slice, ...], geometry: Geometry) -> Box:
-    """The box in original pixels of rows and columns at the network's resolution."""
+    """The box, in original pixels, of rows and columns at the network's resolution."""
     (top, bottom), (left, right) = (
         (cut.start * pixels // side, -(-cut.stop * pixels // side))
         for cut, pixels, side in zip(region, geometry.image, geometry.input_size, strict=True)
@@ -99,7 +100,7 @@ def _original(region: tuple[slice, ...], geometry: Geometry) -> Box:
 
 @functools.lru_cache(maxsize=256)
 def _interpolation(cells: int, input_size: int, pixels: int, inset: int) -> Float32:
-    """(pixels, cells): cells -> input size -> smoothed -> pixels, along one axis."""
+    """Matrix (pixels, cells) along one axis: cells -> input size -> smoothed -> pixels."""
     upsampled = _bilinear(cells, input_size - 2 * inset)
     smoothed = ndimage.gaussian_filter1d(upsampled, SIGMA, axis=0, mode="nearest")
     smoothed = np.pad(smoothed, ((inset, inset), (0, 0)))
@@ -107,7 +108,7 @@ def _interpolation(cells: int, input_size: int, pixels: int, inset: int) -> Floa
 
 
 def _bilinear(source: int, target: int) -> NDArray[np.float64]:
-    """(target, source) linear interpolation between sample centres, held at the borders."""
+    """Matrix (target, source) of linear interpolation between sample centres, held outside."""
     position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.minimum(position.astype(np.int64), source - 1)
     high = np.minimum(low + 1, source - 1)

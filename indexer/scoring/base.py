@@ -1,4 +1,4 @@
-"""What scores an image against a category, whatever its backbone gives."""
+"""The protocol of scorers, which measure an image against a category at any level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class NearestNormal:
-    """What an anomalous patch was compared with: ``cell`` (row, column) of a normal image."""
+    """The normal patch nearest to an anomalous one, in ``cell`` (row, column) of its image."""
 
     image_id: str
     cell: tuple[int, int]
@@ -30,10 +30,10 @@ class Scored:
 
     Attributes:
         score: raw image score.
-        distances: (H, W) float32, of each patch to its nearest normal one; of an image-level
-            backbone the score as the one cell, which is the whole image.
-        bank_indices: (H, W) int64, which patch of the memory bank that is.
-        nearest: of the patch that lies farthest from everything normal.
+        distances: (H, W) float32, distance of each patch to its nearest normal one; for an
+            image-level backbone the score as a single cell, which is the whole image.
+        bank_indices: (H, W) int64, index of that nearest patch in the memory bank.
+        nearest: nearest normal patch of the worst patch.
     """
 
     score: float
@@ -43,37 +43,37 @@ class Scored:
 
     @property
     def worst_cell(self) -> tuple[int, int]:
-        """Row and column of the patch that lies farthest from everything normal."""
+        """Row and column of the patch farthest from everything normal."""
         row, col = np.unravel_index(int(self.distances.argmax()), self.distances.shape)
         return int(row), int(col)
 
 
 class Scorer(Protocol):
-    """Scores images at one level: of patches, or of whole images."""
+    """Scores images at one level: by patches, or by whole images."""
 
     def distances(self, patches: Float32) -> Float32:
         """Distances (H, W) of patches (H, W, D) to everything normal."""
 
     def score(self, features: ImageFeatures) -> Scored:
-        """An image with what it was compared with."""
+        """Score an image, and note what it was compared with."""
 
     def aggregate(self, distances: Float32) -> float:
         """Raw image score of patch distances (H, W)."""
 
     def peaks(self, distances: Sequence[Float32]) -> list[float]:
-        """Largest value of the anomaly map of each image's distances (H, W); none without maps."""
+        """Largest value of each image's anomaly map from distances (H, W); none without maps."""
 
     def nearest_normal(self, found: Scored, row: int, col: int) -> NearestNormal:
-        """What the patch of a scored image in this cell was compared with."""
+        """Nearest normal patch of the patch in this cell of a scored image."""
 
     def defect_embedding(self, features: ImageFeatures, found: Scored) -> Float32 | None:
-        """Defect embedding (D,) of a scored image, whitened; None if nothing deviates."""
+        """Whitened defect embedding (D,) of a scored image; None if no patch is anomalous."""
 
     def cache_patches(self, category: Category, image_id: str, patches: Float32) -> None:
-        """Cache what measuring a calibration image again takes, with the category's revision."""
+        """Cache what measuring a calibration image again needs, with the category's revision."""
 
     def cache_distances(self, category: Category, distances: Mapping[str, Float32]) -> None:
         """Cache distances (H, W) of calibration images by id, with the category's revision."""
 
     def calibration_distances(self, category: Category) -> dict[str, Float32]:
-        """Distances (H, W) of the category's calibration images by id, without their files."""
+        """Distances (H, W) of the calibration images by id, without reading their files."""

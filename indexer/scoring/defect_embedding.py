@@ -1,9 +1,9 @@
-"""Anomalous patches of an image: which they are, and their defect embedding.
+"""Anomalous patches of an image, and the defect embedding made from them.
 
-Defects that look alike lie close together.
-A defect of 2 % of the area vanishes in the embedding of the whole image. What tells defects apart
-is how their patches differ from the nearest normal ones: the residual takes away what part and
-place look like anyway. Where defects are compared it is whitened, see `indexer.scoring.whitening`.
+Defects that look alike lie close together. A defect of 2 % of the area vanishes in the embedding of
+the whole image. Defects are told apart by how their patches differ from the nearest normal ones:
+the residual removes the look of the product and of the place. Residuals are whitened before defects
+are compared, see `indexer.scoring.whitening`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ Float32 = NDArray[np.float32]
 def defect_embedding(patches: Float32, nearest: Float32, distances: Float32) -> Float32:
     """Mean residual of the anomalous patches, (D,) float32 of length 1.
 
-    Each patch counts as `standing_out` says.
+    Each patch is weighted by `standing_out`.
 
     Args:
-        patches: (H, W, D) of the image.
-        nearest: (H, W, D), of each patch the nearest normal one.
-        distances: (H, W) between the two.
+        patches: (H, W, D) patches of the image. nearest: (H, W, D) nearest normal patch of each
+            patch. distances: (H, W) distances between the two.
     """
     residuals = (patches - nearest).reshape(-1, patches.shape[-1])
     embedding = standing_out(distances).ravel() @ residuals
@@ -36,14 +35,14 @@ def defect_embedding(patches: Float32, nearest: Float32, distances: Float32) -> 
 
 
 def standing_out(distances: Float32) -> Float32:
-    """How much each patch counts (H, W), by its distance (H, W) to the nearest normal one.
+    """Weight (H, W) of each patch in the defect embedding, from its distance (H, W).
 
-    As far as that stands above the middle between the image's median and its largest distance, the
-    level at which `worst_region` draws its box.
+    The weight is the height of the distance above the midpoint between the image's median and its
+    largest distance, the level at which `worst_region` draws its box.
     """
     middle = (float(np.median(distances)) + float(distances.max())) / 2
     weights = np.maximum(distances - middle, 0)
-    # if all patches are equally far, none stands out
+    # if all patches are equally far away, none stands out
     return weights if weights.any() else np.ones_like(weights)
 
 
@@ -53,18 +52,17 @@ MOST_CELLS, LEAST_CELLS, SHARE_OF_CELLS = 128, 8, 0.05
 def anomalous_cells(
     distances: Float32, geometry: Geometry, *, threshold: float
 ) -> NDArray[np.int64]:
-    """(K, 2) row and column of the patches of a defective image worth keeping, worst first.
+    """(K, 2) row and column of the patches of a defective image to store, worst first.
 
-    Those where the anomaly map stands above ``threshold``, the level that normal images do not
-    reach; but at least a twentieth of the cells, and 8, and at most 128.
-
-    At least: a defect that the map misses is still one that somebody has named; and search by
-    region asks each image for its nearest patch, so an image with a few patches would lie farther
-    from every region for that alone. At most: a part that looks wrong all over says no more with
-    all its patches (1.5 MB at 1024 of 384 values) than with an eighth.
+    These are the patches where the anomaly map exceeds ``threshold``, the level that normal images
+    do not reach, but at least a twentieth of the cells and 8, and at most 128. The minimum exists
+    because a defect that the map misses is still one that somebody has named, and because search by
+    region looks for the nearest patch of each image, so that an image with few patches would always
+    lie farther away. The maximum exists because all patches of a product that looks wrong
+    everywhere (1.5 MB for 1024 of 384 values) say no more than an eighth of them.
 
     Args:
-        distances: (H, W) to the nearest normal patches.
+        distances: (H, W) distances to the nearest normal patches.
     """
     levels = levels_at_cells(distances, geometry)
     least = max(LEAST_CELLS, round(SHARE_OF_CELLS * levels.size))
@@ -74,7 +72,7 @@ def anomalous_cells(
 
 
 def plain_defect_embedding(patches: Float32, bank: Float32, found: Nearest) -> Float32 | None:
-    """`defect_embedding` of patches (H, W, D) beside the bank (M, D); None if none deviates."""
+    """Unwhitened `defect_embedding` of patches (H, W, D) against the bank (M, D), or None."""
     embedding = defect_embedding(patches, bank[found.indices], found.distances)
     return embedding if embedding.any() else None
 
@@ -82,6 +80,6 @@ def plain_defect_embedding(patches: Float32, bank: Float32, found: Nearest) -> F
 def whitened_defect_embedding(
     patches: Float32, bank: Float32, found: Nearest, whitening: Whitening
 ) -> Float32 | None:
-    """`plain_defect_embedding` as the library of the category with this whitening keeps it."""
+    """Whitened `plain_defect_embedding`, as stored in the library of the category."""
     plain = plain_defect_embedding(patches, bank, found)
     return None if plain is None else whitening.whiten(plain)

@@ -1,4 +1,4 @@
-"""Scores an image by the cosine distance of its embedding to those of the nearest normal images."""
+"""Scores an image by the cosine distance of its embedding to the nearest normal embeddings."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from indexer.scoring.base import NearestNormal, Scored
 Float32 = NDArray[np.float32]
 
 NEIGHBORS = 5
-"""Nearest normal images whose mean distance scores an image."""
+"""Number of nearest normal images whose mean distance is the score."""
 
 
 class ImageScorer:
-    """`Scorer` for backbones that give one embedding an image, which is its one patch.
+    """`Scorer` for backbones that give one embedding per image, which counts as its one patch.
 
-    It asks the store each time: the images of the memory bank are those of the library.
+    It queries the store each time, because the images of the memory bank are those of the library.
     """
 
     def __init__(self, category: Category) -> None:
         self._category = category
 
     def distances(self, patches: Float32) -> Float32:
-        """See `Scorer`: the score, as the one cell of a map (1, 1)."""
+        """The score as the single cell of a map (1, 1)."""
         return np.full((1, 1), self._mean(self._neighbors(patches[0, 0])), np.float32)
 
     def score(self, features: ImageFeatures) -> Scored:
-        """See `Scorer`."""
+        """Score an image, and note what it was compared with."""
         nearest = self._neighbors(features.image)
         score = self._mean(nearest)
         distances = np.full((1, 1), score, np.float32)
         return Scored(score, distances, np.zeros((1, 1), np.int64), nearest[0])
 
     def aggregate(self, distances: Float32) -> float:
-        """See `Scorer`: the one cell."""
+        """Raw image score, which is the single cell of the distances."""
         return float(distances.max())
 
     def peaks(self, distances: Sequence[Float32]) -> list[float]:
-        """See `Scorer`: there are no maps."""
+        """No peaks, because an image-level backbone has no maps."""
         return []
 
     def nearest_normal(self, found: Scored, row: int, col: int) -> NearestNormal:
-        """See `Scorer`."""
+        """Nearest normal patch of the patch in this cell of a scored image."""
         return found.nearest
 
     def defect_embedding(self, features: ImageFeatures, found: Scored) -> Float32 | None:
-        """See `Scorer`: one embedding an image has no residual."""
+        """No defect embedding, because one embedding per image has no residual."""
         return None
 
     def cache_patches(self, category: Category, image_id: str, patches: Float32) -> None:
-        """See `Scorer`: the library has the embedding."""
+        """Cache nothing: the library already has the embedding."""
 
     def cache_distances(self, category: Category, distances: Mapping[str, Float32]) -> None:
-        """See `Scorer`: one query measures an image again."""
+        """Cache nothing: one query measures an image again."""
 
     def calibration_distances(self, category: Category) -> dict[str, Float32]:
-        """See `Scorer`."""
+        """Distances (H, W) of the calibration images by id, without reading their files."""
         vectors, images = read_vectors(category, WHOLE, {"split": "calibration"})
         here = ImageScorer(category)
         return {

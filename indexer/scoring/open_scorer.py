@@ -13,6 +13,6 @@ def open_scorer(category: Category, bank: MemoryBank | None = None) -> Scorer:
     """The scorer of the category at its revision.
 
     Args:
-        bank: its memory bank if it is at hand; read from the store otherwise.
+        bank: its memory bank if already loaded; otherwise read from the store.
     """
     return PatchScorer(category, bank) if category.keeps_patches else ImageScorer(category)

@@ -30,8 +30,8 @@ class PatchScorer:
     """`Scorer` for backbones that give patch embeddings.
 
     Args:
-        bank: the category's memory bank if it is at hand; read from the store otherwise, when it
-            is first needed.
+        bank: the category's memory bank if already loaded; otherwise read from the store when it is
+            first needed.
     """
 
     def __init__(self, category: Category, bank: MemoryBank | None = None) -> None:
@@ -40,7 +40,7 @@ class PatchScorer:
 
     @made_once
     def bank(self) -> MemoryBank:
-        """The memory bank; CategoryError if the revision is gone from the store."""
+        """The memory bank; CategoryError if the revision is no longer in the store."""
         if self._bank is not None:
             return self._bank
         bank = read_bank(self._category)
@@ -64,15 +64,15 @@ class PatchScorer:
 
     @made_once
     def axes(self) -> PcaProjection:
-        """The projection by which the category's cached patches are pruned."""
+        """The projection with which the category's cached patches are pruned."""
         return read_axes(self._category)
 
     def distances(self, patches: Float32) -> Float32:
-        """See `Scorer`."""
+        """Distances (H, W) of patches (H, W, D) to everything normal."""
         return self.index.search(patches).distances
 
     def score(self, features: ImageFeatures) -> Scored:
-        """See `Scorer`."""
+        """Score an image, and note what it was compared with."""
         found = self.index.search(features.patches)
         worst = np.unravel_index(int(found.distances.argmax()), found.distances.shape)
         return Scored(
@@ -83,35 +83,35 @@ class PatchScorer:
         )
 
     def aggregate(self, distances: Float32) -> float:
-        """See `Scorer`."""
+        """Raw image score of patch distances (H, W)."""
         return AGGREGATIONS[self._category.entry.aggregation](distances)
 
     def peaks(self, distances: Sequence[Float32]) -> list[float]:
-        """See `Scorer`."""
+        """Largest value of each image's anomaly map from distances (H, W); none without maps."""
         return [map_peak(self._category.spec, found) for found in distances]
 
     def nearest_normal(self, found: Scored, row: int, col: int) -> NearestNormal:
-        """See `Scorer`."""
+        """Nearest normal patch of the patch in this cell of a scored image."""
         return self._nearest(found.distances, found.bank_indices, row, col)
 
     def defect_embedding(self, features: ImageFeatures, found: Scored) -> Float32 | None:
-        """See `Scorer`."""
+        """Whitened defect embedding (D,) of a scored image; None if no patch is anomalous."""
         nearest = Nearest(found.distances, found.bank_indices)
         return whitened_defect_embedding(
             features.patches, self.bank.vectors, nearest, self.whitening
         )
 
     def cache_patches(self, category: Category, image_id: str, patches: Float32) -> None:
-        """See `Scorer`."""
+        """Cache what measuring a calibration image again needs, with the category's revision."""
         write_cached(category, "patches", [(image_id, patches)])
         cache_projections(category, self.axes, image_id, patches)
 
     def cache_distances(self, category: Category, distances: Mapping[str, Float32]) -> None:
-        """See `Scorer`."""
+        """Cache distances (H, W) of calibration images by id, with the category's revision."""
         write_cached(category, "distances", distances.items())
 
     def calibration_distances(self, category: Category) -> dict[str, Float32]:
-        """See `Scorer`."""
+        """Distances (H, W) of the calibration images by id, without reading their files."""
         return dict(read_cached(category, "distances"))
 
     def _nearest(
@@ -125,6 +125,6 @@ class PatchScorer:
 def map_peak(spec: BackboneSpec, distances: Float32) -> float:
     """Largest value of the anomaly map of (H, W) distances, at the network's input size.
 
-    Bringing the map to the pixels of a photo only averages, so no pixel there is higher.
+    Interpolating the map to the pixels of a photo only averages, so no pixel there is higher.
     """
     return float(anomaly_map(distances, spec.geometry(spec.input_size)).max())

@@ -1,14 +1,12 @@
-"""Whitening of defect embeddings: residuals measured against how normal patches vary.
+"""Whitens defect embeddings: measures residuals relative to how normal patches vary.
 
-Where the normal patches of a category differ from each other, a difference says little of a defect:
-the same scratch lies on a bright part of the texture here and on a dark one there. So residuals
-are whitened: along the leading principal axes of the memory bank they are divided by
-its deviation there, relative to that of the rest. That is the inverse root of the covariance of
-probabilistic principal component analysis (Tipping and Bishop 1999), which takes no parameter but
-the number of axes.
-
-The axes are those of the bank when the category was learnt, and stay until it is learnt again:
-embeddings are comparable only if they were whitened alike.
+Along directions in which normal patches differ from each other, a difference says little about a
+defect: the same scratch may lie on a bright part of the texture or on a dark one. So residuals are
+whitened: along the leading principal axes of the memory bank they are divided by its deviation
+there, relative to that of the remaining directions. That is the inverse root of the covariance of
+probabilistic principal component analysis (Tipping and Bishop 1999), whose only parameter is the
+number of axes. The axes are those of the bank at the time the category was learnt, and stay until
+it is learnt again: embeddings are comparable only if they were whitened alike.
 """
 
 from __future__ import annotations
@@ -25,12 +23,13 @@ from indexer.knn.pca import PrincipalAxes
 Float32 = NDArray[np.float32]
 
 AXES = 48
-"""Fixed on a sample of leather; other numbers from 16 to 128 found defects about as well there."""
+"""Number of axes, chosen on a sample of leather, where other numbers from 16 to 128 worked about "
+"as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """Takes from a vector what varies among normal patches.
+    """Removes from a vector the directions in which normal patches vary.
 
     Attributes:
         damping: (k, D) float32, orthogonal rows of length at most 1.
@@ -39,32 +38,32 @@ class Whitening:
     damping: Float32
 
     def whiten(self, deviation: Float32) -> Float32:
-        """(..., D) float32 -> (..., D) float32 of length 1, or 0 for 0."""
+        """Whitened vectors: (..., D) float32 -> (..., D) float32 of length 1, or 0 for 0."""
         whitened = deviation - (deviation @ self.damping.T) @ self.damping
         length = np.linalg.norm(whitened, axis=-1, keepdims=True)
         return np.asarray(whitened / np.maximum(length, 1e-12), dtype=np.float32)
 
 
 def whitening_of(axes: PrincipalAxes, patches: int) -> Whitening:
-    """The whitening by the principal axes of so many normal patches.
+    """The whitening by the leading principal axes of normal patches.
 
-    Half of the axes that the patches could span are left alone at least, so that there is a rest to
-    measure by.
+    At least half of the axes that the patches could span are left unchanged, as the reference for
+    the others.
     """
     dim = len(axes.mean)
     count = min(AXES, axes.axes.shape[1], max(0, min(patches, dim) - 1) // 2)
     rest, leading = axes.variances[count:].mean(), axes.variances[:count]
-    # without a rest every axis would be damped to nothing
+    # without remaining axes every axis would be damped to nothing
     shares = 1 - np.sqrt(rest / leading) if rest > 0 else np.zeros(count)
     return Whitening((np.sqrt(shares) * axes.axes[:, :count]).T.astype(np.float32))
 
 
 def write_whitening(category: Category, whitening: Whitening) -> None:
-    """Cache the whitening with the category's revision, learnt from scratch, and those since."""
+    """Cache the whitening of a category that is being learnt; later revisions keep it."""
     write_cached(category, "whitening", [("", whitening.damping)])
 
 
 def read_whitening(category: Category) -> Whitening:
-    """The whitening that the category was learnt with."""
+    """The whitening with which the category was learnt."""
     ((_, damping),) = read_cached(category, "whitening")
     return Whitening(damping)

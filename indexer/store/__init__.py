@@ -1,1 +1,1 @@
-"""One protocol for the embedded engine and a Qdrant server."""
+"""One protocol for the embedded engine and for a Qdrant server."""

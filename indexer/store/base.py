@@ -1,4 +1,4 @@
-"""One protocol for the place that keeps everything: an embedded folder or a Qdrant server."""
+"""One protocol for both kinds of store: an embedded folder or a Qdrant server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime"]
 
 
 class StoreError(VecspectError):
-    """The store cannot be reached, opened, or made to do what was asked."""
+    """Raised when the store cannot be reached or opened, or cannot do what was requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class VectorParams:
-    """Named vector of a collection. `indexed=False` means no HNSW: every search is a scan."""
+    """Named vector of a collection.
+
+    With `indexed=False` it has no HNSW graph, and every search is a scan.
+    """
 
     size: int
     distance: Distance
@@ -33,9 +36,9 @@ class VectorParams:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """A point: a canonical UUID, any of the collection's vectors (D,) float32, a JSON payload.
+    """A point: a canonical UUID, vectors (D,) float32 of the collection, and a JSON payload.
 
-    `vectors` is empty when vectors were not asked for, and may lack some of the collection's.
+    `vectors` is empty if vectors were not requested, and may lack some of the collection's.
     """
 
     id: str
@@ -45,7 +48,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A search result with the score of the engine.
+    """A search result with the engine's score.
 
     euclid: the distance, not squared, lower is nearer. cosine, dot: higher is nearer.
     """
@@ -57,7 +60,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Condition that matches numbers between the bounds that are given."""
+    """Condition that matches numbers between the given bounds."""
 
     gte: float | None = None
     lte: float | None = None
@@ -67,7 +70,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Condition that matches points that do not hold `value`, or any of them for a sequence.
+    """Condition that matches points whose field is not `value`, or none of a sequence.
 
     Points without the field match too.
     """
@@ -84,13 +87,13 @@ An int does not match a float or a bool, and a list in a payload matches by any 
 class VectorStore(Protocol):
     """Collections of points, as much of Qdrant as vecspect needs; one contract suite tests each.
 
-    Every method raises StoreError in one line, also for a collection that does not exist.
-    Vectors come back as they were written, except that the engine normalises cosine vectors.
+    Every method raises StoreError with one line of text, also for a collection that does not exist.
+    Vectors are returned as they were written, except that the engine normalises cosine vectors.
     """
 
     @property
     def location(self) -> str:
-        """Folder or URL this store was opened with."""
+        """Folder or URL with which this store was opened."""
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
@@ -108,7 +111,7 @@ class VectorStore(Protocol):
         """
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with all its points; nothing happens when there is none."""
+        """Delete a collection with all its points; nothing happens if it does not exist."""
 
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
         """Return the named vectors of a collection."""
@@ -117,16 +120,17 @@ class VectorStore(Protocol):
         """Return the indexed payload fields of a collection; `:memory:` indexes none."""
 
     def upsert(self, name: str, points: Iterable[Point]) -> None:
-        """Write points, replacing those with the same id as a whole. Writing twice changes nothing.
+        """Write points, replacing those with the same id as a whole.
 
-        Points go in chunks: when a bad point raises StoreError the chunks before it stay written.
+        Writing twice changes nothing. Points are sent in chunks: if a bad point raises StoreError,
+        the chunks before it stay written.
         """
 
     def delete(self, name: str, where: Where) -> None:
-        """Delete the points that match. An empty `where` is refused with StoreError."""
+        """Delete the points that match; StoreError if `where` is empty."""
 
     def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, object]) -> None:
-        """Merge `payload` into these points; a None removes its key.
+        """Merge `payload` into these points; the value None removes a key.
 
         Raises StoreError for an unknown id; the other points are updated all the same.
         """
@@ -168,7 +172,7 @@ class VectorStore(Protocol):
         """Exact number of matching points."""
 
     def head(self, key: str) -> str | None:
-        """Value of the head `key`; None while nothing has moved it."""
+        """Value of the head `key`; None until something has moved it."""
 
     def heads(self) -> Mapping[str, str]:
         """Values of all heads by key."""
@@ -176,9 +180,9 @@ class VectorStore(Protocol):
     def move_head(self, key: str, expected: str | None, value: str) -> bool:
         """Compare-and-set: make the head `key` name `value` if it names `expected` now.
 
-        Returns whether it did; False when another writer was first. Of any number of writers with
-        the same `expected` one alone gets True. Durable when this returns. `key` and `value` are
-        letters, digits, '.', '_' and '-'. Raises StoreError when the store cannot tell.
+        Returns whether it did; False if another writer was first. Of any number of writers with the
+        same `expected`, exactly one gets True. The move is durable when this returns. `key` and
+        `value` are letters, digits, '.', '_' and '-'. Raises StoreError if the store cannot tell.
         """
 
     def flush(self, name: str) -> None:
@@ -187,7 +191,8 @@ class VectorStore(Protocol):
     def optimize(self, name: str) -> None:
         """Build the HNSW graphs of `indexed` vectors and reclaim deleted points.
 
-        May take long. Searches are right without it, only slower; a server does it by itself.
+        This may take long. Searches are correct without it, only slower; a server does it by
+        itself.
         """
 
     def close(self) -> None:
@@ -205,12 +210,12 @@ class VectorStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerCollections:
-    """Copies and form of the collections made on a server; `qdrant.yaml` says when to change what.
+    """Sharding and storage of new collections on a server; `qdrant.yaml` explains each value.
 
     Attributes:
-        shards: parts of a collection, which nodes share. replication: copies of each part.
-        write_consistency: copies that must have a write before it counts.
-        quantization: of vectors that are `indexed`; the full ones are then on disk.
+        shards: parts of a collection, distributed over the nodes. replication: copies of each part.
+        write_consistency: copies that must hold a write before it counts.
+        quantization: quantisation of `indexed` vectors; the full vectors are then on disk.
 
     Raises StoreError for a write that would wait for more copies than there are.
     """
@@ -251,7 +256,7 @@ def read_matrix(
 
 
 def check_vector_name(name: str, vector: str, known: Mapping[str, VectorParams]) -> VectorParams:
-    """Return the parameters of a named vector, or raise StoreError listing those there are."""
+    """Return the parameters of a named vector; StoreError lists the known names."""
     if vector not in known:
         raise StoreError(
             f"collection {name!r} has no vector {vector!r}, only: {', '.join(sorted(known))}"

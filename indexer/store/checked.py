@@ -1,4 +1,4 @@
-"""What both stores do before and after they ask their engine, so that both refuse the same."""
+"""Checks that both stores make around every call to their engine, so that both refuse the same."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Selection = bool | list[str]
 
 
 class CheckedStore(ABC):
-    """Base of a `VectorStore`; a store adds what its engine does.
+    """Base of a `VectorStore` that checks all arguments; a subclass adds its engine's operations.
 
     Attributes:
-        chunk_bytes: raw floats a request of points.
+        chunk_bytes: bytes of raw floats per request of points.
     """
 
     chunk_bytes: int
 
     @abstractmethod
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
-        """See `VectorStore`."""
+        """Return the named vectors of a collection."""
 
     @abstractmethod
     def close(self) -> None:
-        """See `VectorStore`."""
+        """Release the store. May be called twice."""
 
     @abstractmethod
     def _write(self, name: str, points: Sequence[Point]) -> None: ...
@@ -67,7 +67,7 @@ class CheckedStore(ABC):
     def _move_head(self, key: str, expected: str | None, value: str) -> bool: ...
 
     def upsert(self, name: str, points: Iterable[Point]) -> None:
-        """See `VectorStore`."""
+        """Write points, replacing those with the same id as a whole."""
         known = self.vector_params(name)
         for chunk in checked_chunks(
             name, points, known, max_bytes=self.chunk_bytes, max_points=CHUNK_POINTS
@@ -75,13 +75,13 @@ class CheckedStore(ABC):
             self._write(name, chunk)
 
     def delete(self, name: str, where: Where) -> None:
-        """See `VectorStore`."""
+        """Delete the points that match; StoreError if `where` is empty."""
         if not where:
             raise StoreError("delete needs a condition; delete_collection removes everything")
         self._erase(name, where)
 
     def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, object]) -> None:
-        """See `VectorStore`."""
+        """Merge `payload` into these points; the value None removes a key."""
         points, plain = [check_id(point_id) for point_id in ids], plain_payload(payload)
         if points and plain:
             self._merge(name, points, plain)
@@ -89,7 +89,7 @@ class CheckedStore(ABC):
     def retrieve(
         self, name: str, ids: Sequence[str], *, with_vectors: bool | Sequence[str] = False
     ) -> list[Point]:
-        """See `VectorStore`."""
+        """Points by id, in the order of `ids`; missing ids are left out."""
         wanted = [check_id(point_id) for point_id in ids]
         records = self._fetch(name, list(wanted), vector_selection(with_vectors))
         found = {point.id: point for point in map(as_point, records)}
@@ -103,7 +103,7 @@ class CheckedStore(ABC):
         with_vectors: bool | Sequence[str] = False,
         batch: int = 1000,
     ) -> Iterator[Point]:
-        """See `VectorStore`."""
+        """All matching points in the order of their ids, read `batch` at a time."""
         vectors, start = vector_selection(with_vectors), None
         while True:
             records, start = self._page(name, where, vectors, batch, start)
@@ -121,13 +121,13 @@ class CheckedStore(ABC):
         where: Where | None = None,
         exact: bool = True,
     ) -> list[Hit]:
-        """See `VectorStore`."""
+        """Return the `top` points nearest to `vector` (D,) float32, nearest first."""
         row = check_vector(name, using, vector, self.vector_params(name))
         found = self._nearest(name, row, using, top, where, exact)
         return [Hit(str(hit.id), hit.score, hit.payload or {}) for hit in found]
 
     def move_head(self, key: str, expected: str | None, value: str) -> bool:
-        """See `VectorStore`."""
+        """Compare-and-set: make the head `key` name `value` if it names `expected` now."""
         check_head(key, value)
         return self._move_head(key, expected, value)
 

@@ -1,4 +1,4 @@
-"""The embedded store: Qdrant's own engine in the process, one folder, one process at a time."""
+"""The embedded store: Qdrant's own engine in one process at a time, on one folder."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class EdgeStore(CheckedStore):
         return str(self.folder)
 
     def collections(self) -> list[str]:
-        """See `VectorStore`."""
+        """Names of all collections, sorted."""
         with self._engine("listing collections"):
             return sorted(entry.name for entry in self.folder.iterdir() if is_collection(entry))
 
@@ -79,7 +79,7 @@ class EdgeStore(CheckedStore):
         vectors: Mapping[str, VectorParams],
         payload_indexes: Mapping[str, PayloadIndex],
     ) -> None:
-        """See `VectorStore`."""
+        """Create a collection; if it exists, add the missing payload indexes."""
         check_collection_name(name)
         with self._engine(f"creating collection {name!r}"):
             if is_collection(self.folder / name):
@@ -89,7 +89,7 @@ class EdgeStore(CheckedStore):
                 make_collection(self.folder / name, vectors, payload_indexes)
 
     def delete_collection(self, name: str) -> None:
-        """See `VectorStore`."""
+        """Delete a collection with all its points; nothing happens if it does not exist."""
         check_collection_name(name)
         with self._engine(f"deleting collection {name!r}"):
             if is_collection(self.folder / name):
@@ -98,12 +98,12 @@ class EdgeStore(CheckedStore):
                 drop_collection(self.folder / name)
 
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
-        """See `VectorStore`."""
+        """Return the named vectors of a collection."""
         with self._engine(f"reading collection {name!r}"):
             return read_params(self._collection(name))
 
     def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
-        """See `VectorStore`."""
+        """Return the indexed payload fields of a collection; `:memory:` indexes none."""
         with self._engine(f"reading collection {name!r}"):
             return read_indexes(self._shard(name))
 
@@ -163,20 +163,20 @@ class EdgeStore(CheckedStore):
         return edge.SearchParams(exact=exact)
 
     def count(self, name: str, where: Where | None = None) -> int:
-        """See `VectorStore`."""
+        """Exact number of matching points."""
         with self._engine(f"counting in collection {name!r}"):
             request = edge.CountRequest(exact=True, filter=self._filter(name, where))
             return self._shard(name).count(request)
 
     def head(self, key: str) -> str | None:
-        """See `VectorStore`."""
+        """Value of the head `key`; None until something has moved it."""
         if not is_collection(self.folder / HEADS):
             return None
         found = self.retrieve(HEADS, [_head_id(key)])
         return str(found[0].payload["value"]) if found else None
 
     def heads(self) -> Mapping[str, str]:
-        """See `VectorStore`."""
+        """Values of all heads by key."""
         if not is_collection(self.folder / HEADS):
             return {}
         points = self.scroll(HEADS)
@@ -193,17 +193,20 @@ class EdgeStore(CheckedStore):
             return True
 
     def flush(self, name: str) -> None:
-        """See `VectorStore`. Takes about 0.1 s."""
+        """Make everything written to the collection durable, which takes about 0.1 s."""
         with self._engine(f"flushing collection {name!r}"):
             self._shard(name).flush()
 
     def optimize(self, name: str) -> None:
-        """See `VectorStore`. Deleted points are reclaimed once they are a fifth and over 1000."""
+        """Build the HNSW graphs of `indexed` vectors and reclaim deleted points.
+
+        Deleted points are reclaimed once they are a fifth of all and more than 1000.
+        """
         with self._engine(f"optimizing collection {name!r}"):
             self._shard(name).optimize()
 
     def close(self) -> None:
-        """See `VectorStore`."""
+        """Release the store. May be called twice."""
         with self._guard:
             self._closed = True
             while self._shards:
@@ -212,7 +215,7 @@ class EdgeStore(CheckedStore):
 
     @contextmanager
     def _engine(self, doing: str) -> Iterator[None]:
-        """One thread at a time in the engine (it holds the GIL anyway), errors in one line."""
+        """Context for one thread at a time in the engine, which holds the GIL anyway."""
         check_process(self._process, self.location)
         with self._guard:
             if self._closed:
@@ -259,7 +262,7 @@ class EdgeStore(CheckedStore):
         return edge.FieldCondition(path, match=edge.MatchValue(value))
 
     def _bool_condition(self, name: str, field: str, flag: bool) -> edge.HasIdCondition:
-        """Match a bool by reading the field of every point.
+        """Condition on a bool, which reads the field of every point.
 
         qdrant_edge 0.9.0 turns MatchValue(True) into the integer 1, which no bool equals.
         """

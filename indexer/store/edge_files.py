@@ -1,9 +1,9 @@
-"""Files of an embedded store: who holds the folder, and how collections come and go in it.
+"""Files of an embedded store: the lock on its folder, and how collections are made and removed.
 
 A store folder holds `.lock` and one sub-folder per collection: the engine's shard beside
-`collection.json`, which records what the engine cannot tell. A collection is made in a
-`.creating-` folder and renamed when complete, and renamed to `.deleting-` before it is removed,
-so a kill in the middle leaves either the whole collection or a leftover that the next open clears.
+`collection.json`, which records what the engine cannot tell. A collection is made in a `.creating-`
+folder and renamed when complete, and renamed to `.deleting-` before it is removed, so that a kill
+in between leaves either the whole collection or a remnant that the next open clears.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ NO_HNSW = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000
 
 @contextmanager
 def engine_errors(message: str) -> Iterator[None]:
-    """Turn what the engine or the disk raises into `StoreError(message: reason)`, in one line."""
+    """Turn errors of the engine or the disk into `StoreError(message: reason)`, in one line."""
     try:
         yield
     except StoreError:
         raise
-    except BaseException as error:  # a panic in the engine is no Exception
+    except BaseException as error:  # a panic in the engine is not an Exception
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise StoreError(f"{message}: {' '.join(str(error).split())}") from error
         raise
 
 
 def take_folder(folder: Path) -> portalocker.Lock[Any]:
-    """Make the folder if need be, lock it for this process, and clear what a kill left behind.
+    """Create the folder if needed, lock it for this process, and clear what a kill left behind.
 
     Returns the lock to release; the system releases it when the process ends, however it ends.
     Raises StoreError when the folder holds other things, is in use, or cannot be written.
@@ -85,7 +85,7 @@ def take_folder(folder: Path) -> portalocker.Lock[Any]:
 
 
 def is_collection(folder: Path) -> bool:
-    """Tell whether this folder is a complete collection."""
+    """True if this folder is a complete collection."""
     return (folder / MARKER).is_file()
 
 
@@ -98,7 +98,7 @@ def read_params(folder: Path) -> dict[str, VectorParams]:
 def make_collection(
     folder: Path, vectors: Mapping[str, VectorParams], indexes: Mapping[str, PayloadIndex]
 ) -> None:
-    """Make a collection folder: complete and durable when this returns, absent before."""
+    """Create a collection folder: complete and durable when this returns, absent before."""
     draft = folder.with_name(f"{CREATING}{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
     shard = edge.EdgeShard.create(str(draft), _config(vectors))
@@ -115,7 +115,7 @@ def make_collection(
 
 
 def drop_collection(folder: Path) -> None:
-    """Remove a collection folder whose shard is closed: all of it or nothing."""
+    """Remove a collection folder whose shard is closed, as a whole or not at all."""
     doomed = folder.with_name(f"{DELETING}{folder.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     folder.rename(doomed)
@@ -124,12 +124,12 @@ def drop_collection(folder: Path) -> None:
 
 
 def load_shard(folder: Path) -> edge.EdgeShard:
-    """Open the shard of a collection, or raise StoreError naming its folder."""
+    """Open the shard of a collection, or raise a StoreError that names its folder."""
     with engine_errors(
         f"collection folder {folder} cannot be opened; if it is damaged, restore it from a copy or "
         "delete it and build the index again"
     ):
-        # The engine opens a collection whose segments are gone as an empty one.
+        # The engine would open a collection without its segments as an empty one.
         if not any((folder / "segments").iterdir()):
             raise FileNotFoundError("its segments are gone")
         return edge.EdgeShard.load(str(folder))
@@ -143,7 +143,7 @@ def read_indexes(shard: edge.EdgeShard) -> dict[str, PayloadIndex]:
 
 
 def create_indexes(shard: edge.EdgeShard, indexes: Mapping[str, PayloadIndex]) -> None:
-    """Index payload fields; nothing happens for those that are indexed already."""
+    """Index payload fields; nothing happens for fields that are indexed already."""
     for field, kind in indexes.items():
         shard.update(edge.UpdateOperation.create_field_index(field_path(field), INDEXES[kind]))
 
@@ -151,8 +151,8 @@ def create_indexes(shard: edge.EdgeShard, indexes: Mapping[str, PayloadIndex]) -
 def copy_store(source: Path, target: Path) -> Path:
     """Copy the folder of a store; ``target`` must not exist.
 
-    Of a store that another process writes to, the copy holds what was committed before or some of
-    what is being written, which readers of a revision do not see.
+    If another process writes to the store, the copy holds what was committed before and perhaps
+    some of what is being written, which readers of a revision do not see.
     """
     copy = _copy_without_holes if hasattr(os, "SEEK_DATA") else shutil.copyfile
     return shutil.copytree(source, target, copy_function=copy)
@@ -192,7 +192,7 @@ def _config(vectors: Mapping[str, VectorParams]) -> edge.EdgeConfig:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows cannot and need not open a folder for it."""
+    """Make a rename durable; Windows cannot and need not open a folder for this."""
     with suppress(PermissionError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -202,14 +202,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _copy_without_holes(source: str, target: str) -> None:
-    """Copy the data of a sparse file alone: a small store is 2 MB of it in 450 MB of files."""
+    """Copy only the data of a sparse file: a small store is 2 MB of data in 450 MB of files."""
     with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
         size = os.fstat(reader.fileno()).st_size
         end = 0
         while end < size:
             try:
                 start = os.lseek(reader.fileno(), end, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
+            except OSError:  # only a hole is left
                 break
             end = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
             reader.seek(start)

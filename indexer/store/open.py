@@ -1,4 +1,4 @@
-"""Opens the store that a location names: an embedded folder or a Qdrant server."""
+"""Opens the store at a location: an embedded folder or a Qdrant server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def open_store(
 ) -> VectorStore:
     """Open the store at `location`.
 
-    `http(s)://host[:port]` is a Qdrant server, `:memory:` a throw-away store for tests, anything
-    else a folder, created when missing. All but `location` concerns servers only.
+    `http(s)://host[:port]` is a Qdrant server, `:memory:` a temporary store for tests, and anything
+    else a folder, which is created if missing. All arguments except `location` concern servers
+    only.
 
     Raises:
         StoreError: `location` is neither; `host:port` is a mistyped URL, unless a folder is there.

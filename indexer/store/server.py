@@ -40,7 +40,7 @@ from indexer.store.validation import (
 )
 
 HEAD = "--head"
-"""End of the name of the collection whose alias is the head of a key."""
+"""Suffix of the collection whose alias is the head of a key."""
 OLDEST_SERVER = (1, 17, 1)  # 1.17.0 can lose its write-ahead log
 GRPC_CHUNK_BYTES = 16 << 20  # raw floats a request
 REST_CHUNK_BYTES = 4 << 20  # JSON takes five times that, and the server refuses 32 MiB
@@ -52,8 +52,8 @@ DISTANCE_NAMES = {distance: name for name, distance in DISTANCES.items()}
 class ServerStore(CheckedStore):
     """`VectorStore` on a Qdrant server, for any number of processes.
 
-    gRPC is expected on the port after the one of the URL (6333 and 6334 by default). Writes
-    return when the server has applied them, so `flush` and `optimize` have nothing left to do.
+    gRPC is expected on the port after that of the URL (6333 and 6334 by default). Writes return
+    once the server has applied them, so that `flush` and `optimize` have nothing to do.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class ServerStore(CheckedStore):
         try:
             with self._calls():
                 self._check_version()
-                self._client.get_collections()  # the version is told without a key, this is not
+                self._client.get_collections()  # the version can be read without a key, this cannot
         except StoreError:
             self.close()
             raise
 
     def collections(self) -> list[str]:
-        """See `VectorStore`."""
+        """Names of all collections, sorted."""
         with self._calls():
             return sorted(item.name for item in self._client.get_collections().collections)
 
@@ -90,7 +90,7 @@ class ServerStore(CheckedStore):
         vectors: Mapping[str, VectorParams],
         payload_indexes: Mapping[str, PayloadIndex],
     ) -> None:
-        """See `VectorStore`."""
+        """Create a collection; if it exists, add the missing payload indexes."""
         check_collection_name(name)
         with self._calls():
             if self._client.collection_exists(name):
@@ -110,13 +110,13 @@ class ServerStore(CheckedStore):
                 self._client.create_payload_index(name, field_path(field), schema, wait=True)
 
     def delete_collection(self, name: str) -> None:
-        """See `VectorStore`."""
+        """Delete a collection with all its points; nothing happens if it does not exist."""
         check_collection_name(name)
         with self._calls():
             self._client.delete_collection(name)
 
     def vector_params(self, name: str) -> Mapping[str, VectorParams]:
-        """See `VectorStore`."""
+        """Return the named vectors of a collection."""
         with self._calls():
             vectors = self._client.get_collection(name).config.params.vectors
         if isinstance(vectors, models.VectorParams):
@@ -131,7 +131,7 @@ class ServerStore(CheckedStore):
         }
 
     def payload_indexes(self, name: str) -> Mapping[str, PayloadIndex]:
-        """See `VectorStore`."""
+        """Return the indexed payload fields of a collection; `:memory:` indexes none."""
         with self._calls():
             schema = self._client.get_collection(name).payload_schema
         kinds = ((plain_field(path), info.data_type) for path, info in schema.items())
@@ -191,16 +191,19 @@ class ServerStore(CheckedStore):
             ).points
 
     def count(self, name: str, where: Where | None = None) -> int:
-        """See `VectorStore`."""
+        """Exact number of matching points."""
         with self._calls():
             return self._client.count(name, count_filter=filter_of(where), exact=True).count
 
     def head(self, key: str) -> str | None:
-        """See `VectorStore`."""
+        """Value of the head `key`; None until something has moved it."""
         return self.heads().get(key)
 
     def heads(self) -> Mapping[str, str]:
-        """See `VectorStore`. An alias of the empty collection KEY--head carries the value."""
+        """Values of all heads by key.
+
+        Each value is carried by an alias of the empty collection KEY--head.
+        """
         with self._calls():
             aliases = self._client.get_aliases().aliases
         return {
@@ -212,7 +215,7 @@ class ServerStore(CheckedStore):
         }
 
     def _move_head(self, key: str, expected: str | None, value: str) -> bool:
-        # the cluster's consensus decides who is first to rename the alias
+        # the cluster's consensus decides which writer renames the alias first
         head = f"{key}{HEAD}"
         new = f"{head}--{value}"
         if expected is None and not self._first_head(key):
@@ -227,7 +230,7 @@ class ServerStore(CheckedStore):
                     ]
                 )
         except StoreError:
-            # the answer may be lost though the step was taken
+            # the answer may be lost although the step was taken
             now = self.head(key)
             if now == expected:
                 raise
@@ -235,9 +238,9 @@ class ServerStore(CheckedStore):
         return True
 
     def _first_head(self, key: str) -> bool:
-        """Whether this writer is the one that may set the head for the first time.
+        """True for the one writer that may set the head for the first time.
 
-        Aliases are overwritten without a word, a collection can be made only once.
+        Aliases are overwritten silently, but a collection can be created only once.
         """
         try:
             with self._calls():
@@ -247,35 +250,36 @@ class ServerStore(CheckedStore):
                 raise
             if self.head(key) is None:
                 raise StoreError(
-                    f"the first step of {key} in {self.location} is under way or was cut off: if "
-                    f"no other process takes it, delete the collection {key}{HEAD} and run again"
+                    f"the first step of {key} in {self.location} is in progress or was "
+                    "interrupted: if no other process is taking it, delete the collection "
+                    f"{key}{HEAD} and run again"
                 ) from error
             return False
         return True
 
     def flush(self, name: str) -> None:
-        """See `VectorStore`."""
+        """Do nothing: writes are durable once the server has applied them."""
         with self._calls():
             self._client.get_collection(name)
 
     def optimize(self, name: str) -> None:
-        """See `VectorStore`."""
+        """Do nothing: the server builds its graphs by itself."""
         self.flush(name)
 
     def close(self) -> None:
-        """See `VectorStore`."""
+        """Release the store. May be called twice."""
         with self._calls():
             self._client.close()
 
     @contextmanager
     def _calls(self) -> Iterator[None]:
-        """Turn everything the client raises into StoreError, here and nowhere else."""
+        """Turn every error of the client into StoreError, in this one place."""
         check_process(self._process, self.location)
         try:
             if not self._memory:
                 yield
                 return
-            with warnings.catch_warnings():  # it warns of its own slowness from 20,000 points on
+            with warnings.catch_warnings():  # it warns that it is slow above 20,000 points
                 warnings.simplefilter("ignore")
                 yield
         except StoreError:

@@ -1,4 +1,4 @@
-"""Connection to a Qdrant server: how it is made, and what its errors mean in one line."""
+"""Connects to a Qdrant server, and explains its errors in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HTTP_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND
 
 
 def connect(url: str, api_key: str | None, prefer_grpc: bool) -> QdrantClient:
-    """Client of the server at a URL, gRPC on the next port, or of `MEMORY` in this process."""
+    """Client of the server at a URL, with gRPC on the next port, or of `MEMORY` in this process."""
     if url == MEMORY:
         return QdrantClient(MEMORY)
     port = urlsplit(url).port or 6333
@@ -35,7 +35,7 @@ def connect(url: str, api_key: str | None, prefer_grpc: bool) -> QdrantClient:
 
 
 def explain(error: Exception, location: str) -> StoreError:
-    """StoreError in one line: what happened and what to do, whichever way the client was told."""
+    """The StoreError that says in one line what happened and what to do, for either protocol."""
     code = getattr(error, "code", None)  # gRPC errors have code() and details()
     status = code().name if callable(code) else ""
     status = HTTP_STATUS.get(getattr(error, "status_code", 0), status)

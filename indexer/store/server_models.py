@@ -1,4 +1,4 @@
-"""What a store is asked for, in the words of a Qdrant server."""
+"""Requests to a store, translated to the models of a Qdrant server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISTANCES: dict[Distance, models.Distance] = {
 def vectors_config(
     vectors: Mapping[str, VectorParams], quantization: Quantization | None
 ) -> dict[str, models.VectorParams]:
-    """Vectors of a collection; if any are quantised and on disk, those with a graph are."""
+    """Vector parameters of a collection; quantised ones keep the full vectors on disk."""
     int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
     quantised = models.ScalarQuantization(scalar=int8)
     return {
@@ -36,25 +36,25 @@ def vectors_config(
 
 
 def search_params(exact: bool) -> models.SearchParams:
-    """Search parameters; an exact search reads the full vectors by itself."""
+    """Search parameters; an exact search always reads the full vectors."""
     rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
     return models.SearchParams(exact=exact, quantization=None if exact else rescored)
 
 
 def create_alias(collection: str, alias: str) -> models.CreateAliasOperation:
-    """An alias of a collection, which replaces one of that name."""
+    """The operation that points an alias at a collection, replacing an alias of that name."""
     made = models.CreateAlias(collection_name=collection, alias_name=alias)
     return models.CreateAliasOperation(create_alias=made)
 
 
 def rename_alias(old: str, new: str) -> models.RenameAliasOperation:
-    """Another name for an alias; refused when ``old`` is gone."""
+    """The operation that renames an alias; refused if ``old`` does not exist."""
     renamed = models.RenameAlias(old_alias_name=old, new_alias_name=new)
     return models.RenameAliasOperation(rename_alias=renamed)
 
 
 def filter_of(where: Where | None) -> models.Filter | None:
-    """Filter of a server for the conditions of a store; None for none."""
+    """The server's filter for the conditions of a store; None if there are none."""
     if not where:
         return None
     must, must_not = where_clauses(where)

@@ -1,4 +1,4 @@
-"""What the stores share: checks, so that all refuse the same, and the form of what they return."""
+"""Checks that all stores share, so that all refuse the same, and the form of their results."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def missing_collection(name: str, location: str) -> StoreError:
 
 
 def check_process(opened_by: int, location: str) -> None:
-    """StoreError in a process forked from the one, ``opened_by``, that opened the store.
+    """Raise StoreError in a process forked from ``opened_by``, which opened the store.
 
-    Locks and connections do not survive the fork: without this, its first question would hang.
+    Locks and connections do not survive a fork: without this check, the first request would hang.
     """
     if os.getpid() != opened_by:
         raise StoreError(
@@ -56,7 +56,7 @@ def check_collection_name(name: str) -> str:
 
 
 def check_head(key: str, value: str) -> None:
-    """Raise StoreError unless a head may be called `key` and name `value`."""
+    """Raise StoreError unless a head may have the key `key` and the value `value`."""
     check_collection_name(f"{key}--head--{value}")
 
 
@@ -70,8 +70,8 @@ def check_same_vectors(
 
     if text(existing) != text(asked):
         raise StoreError(
-            f"collection {name!r} holds vectors [{text(existing)}] but [{text(asked)}] were asked "
-            "for: delete it and build again, or use another name"
+            f"collection {name!r} holds vectors [{text(existing)}] but [{text(asked)}] were "
+            "requested: delete it and build again, or use another name"
         )
 
 
@@ -89,9 +89,9 @@ def check_vector(name: str, key: str, vector: Vector, known: Mapping[str, Vector
 
 
 def plain_payload(payload: Mapping[str, object]) -> dict[str, object]:
-    """Return the payload as JSON would give it back, or raise StoreError for what JSON lacks.
+    """Return the payload as it would come back from JSON; StoreError for non-JSON values.
 
-    The engines differ in what they let through (NaN, numpy scalars, bytes); this does not.
+    The engines differ in the values they accept (NaN, numpy scalars, bytes); this check does not.
     """
     try:
         plain: dict[str, object] = json.loads(json.dumps(dict(payload), allow_nan=False))
@@ -119,7 +119,7 @@ def checked_chunks(
     max_bytes: int,
     max_points: int,
 ) -> Iterator[list[Point]]:
-    """Check points and cut them into lists of at most `max_bytes` of raw floats (one at least)."""
+    """Check points and divide them into lists of at most `max_bytes` of raw floats."""
     chunk: list[Point] = []
     held = 0
     for point in points:
@@ -135,14 +135,14 @@ def checked_chunks(
 
 
 def field_path(field: str) -> str:
-    """Return the JSON path of a top-level field: names with dots or blanks are quoted."""
+    """Return the JSON path of a top-level field; names with dots or spaces are quoted."""
     if '"' in field or not field:
         raise StoreError(f"payload field {field!r} cannot be searched: empty or holds a quote")
     return field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else f'"{field}"'
 
 
 def plain_field(path: str) -> str:
-    """Return the field that `field_path` made this path of."""
+    """Return the field for a path made by `field_path`."""
     return path.strip('"')
 
 
@@ -162,7 +162,7 @@ def where_clauses(where: Where) -> tuple[list[tuple[str, Match]], list[tuple[str
 
 
 def vector_selection(with_vectors: bool | Sequence[str]) -> bool | list[str]:
-    """Return which vectors to read, in the form that both engines take."""
+    """Return the vectors to read, in the form that both engines accept."""
     return with_vectors if isinstance(with_vectors, bool) else list(with_vectors)
 
 

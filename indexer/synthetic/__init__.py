@@ -1,1 +1,1 @@
-"""Synthetic products and defects, for the demo, the tests and estimates."""
+"""Makes synthetic products and defects, for the demo, the tests and estimates."""

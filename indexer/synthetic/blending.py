@@ -1,7 +1,7 @@
 """Synthetic defects of a known size and contrast on photos of normal products.
 
-A patch of smooth noise, its outline a level set of other smooth noise (the masks of DRAEM:
-Zavrtanik, Kristan and Skocaj 2021), is blended into the image. They estimate which defects a
+A patch of smooth noise, outlined by a level set of other smooth noise (the masks of DRAEM:
+Zavrtanik, Kristan and Skocaj 2021), is blended into the image. Such defects show which ones a
 threshold catches; they say nothing about how often it rejects normal products.
 """
 
@@ -15,11 +15,12 @@ from indexer.synthetic.textures import Float32, noise
 Uint8 = NDArray[np.uint8]
 
 SIZES = (8, 16, 32)
-"""Sides in pixels, where the image's shorter side has 256, of the square of the defect's area."""
+"""Side lengths of a square with the defect's area, in pixels of an image whose shorter side is "
+"256."""
 CONTRASTS = (0.15, 0.3, 0.6)
-"""Weight of the noise, black to white, in the blend."""
+"""Weights of the black-to-white noise in the blend."""
 KINDS = tuple((size, contrast) for size in SIZES for contrast in CONTRASTS)
-"""Size and contrast of each synthetic defect of an image."""
+"""Size and contrast of each synthetic defect made on an image."""
 
 
 def blend_defect(

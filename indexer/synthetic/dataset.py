@@ -1,4 +1,4 @@
-"""Synthetic products as an MVTec folder of images, for the demo, the tests, and thresholds."""
+"""Writes synthetic products as an MVTec folder of images, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def write_dataset(
 ) -> Path:
     """Write an MVTec folder ``folder/category`` of synthetic PNG images and return its path.
 
-    Each image depends on seed, size and its own name alone, so a larger data set begins with
-    the same images, and an interrupted run is simply run again.
+    Each image depends only on the seed, the size and its own name, so that a larger data set begins
+    with the same images and an interrupted run is simply repeated.
 
     Args:
-        folder: made if missing.
+        folder: target folder, created if missing.
         category: one of `textures.CATEGORIES`.
         train: number of normal training images.
         test_normal: number of normal test images.
-        test_defective: number of defective test images, dealt out to the defect types in turn.
+        test_defective: number of defective test images, distributed evenly over the defect types.
         size: side of the images in pixels.
-        seed: not negative.
+        seed: seed of all images, not negative.
 
     Raises:
         DatasetError: unknown category, a size too small, or a folder that holds other images.
@@ -64,7 +64,7 @@ def write_dataset(
 
 
 def _refuse_other_images(root: Path, names: set[Path]) -> None:
-    """Raise DatasetError if images lie below ``root`` that are not about to be written again."""
+    """Raise DatasetError if ``root`` holds images other than those about to be written."""
     others = [path for path in root.glob("t*/*/*.png") if path not in names]
     if others:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Synthetic defects: how one changes the image of a normal product, and where.
+"""Synthetic defects: changes to the image of a normal product, and their masks.
 
 Lengths are given for an image of 256 pixels a side, as in `textures`.
 """
@@ -25,13 +25,13 @@ from indexer.synthetic.textures import (
 )
 
 MIN_DEFECT_AREA = 0.002
-"""Share of the image that a defect covers at least."""
+"""Smallest share of the image that a defect covers."""
 
-_VISIBLE = 6  # grey levels in any channel from which a pixel counts as changed
+_VISIBLE = 6  # change in grey levels of any channel from which a pixel counts as changed
 
 
 def defect_types(category: str) -> tuple[str, ...]:
-    """Defect types that occur on a category; DatasetError if there is no such category."""
+    """Defect types of a category; DatasetError if there is no such category."""
     check_category(category)
     return tuple(_DEFECTS[category])
 
@@ -42,12 +42,11 @@ def add_defect(
     """Draw a defect at a random place, clear to subtle, on a copy of an image (S, S, 3).
 
     Returns:
-        the image and a mask (S, S) of the defect, at least `MIN_DEFECT_AREA` of the pixels;
-        outside the mask the image is as before.
+        The image and a mask (S, S) of the defect, which covers at least `MIN_DEFECT_AREA` of the
+        pixels; outside the mask the image is unchanged.
 
     Raises:
-        DatasetError: unknown defect type, or an image on which it cannot be seen.
-
+        DatasetError: the defect type is unknown, or the defect does not show on this image.
     """
     known = {name: draw for draws in _DEFECTS.values() for name, draw in draws.items()}
     if defect_type not in known:
@@ -142,13 +141,13 @@ _DEFECTS: dict[str, dict[str, Callable[[Float32, np.random.Generator], Float32]]
 }
 
 
-# What they are drawn with
+# Shapes that the defects are drawn with
 
 
 def _blob(
     rng: np.random.Generator, size: int, radius: float, *, soft: float, rough: float = 0.3
 ) -> Float32:
-    """One irregular spot (S, S, 1) in 0..1 at a random place, its edge ``soft`` pixels wide."""
+    """One irregular spot (S, S, 1) in 0..1 at a random place, with an edge ``soft`` pixels wide."""
     radius, soft = radius * size / 256, soft * size / 256
     row, column = rng.uniform(radius, size - radius, 2).astype(np.float32)
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -159,7 +158,7 @@ def _blob(
 def _line(
     rng: np.random.Generator, size: int, length: float, width: float, *, bend: float
 ) -> Float32:
-    """One line (S, S, 1) in 0..1 about a random place; ``bend`` is its turn per piece in rad."""
+    """One line (S, S, 1) in 0..1 at a random place; ``bend`` is its turn per segment in rad."""
     pieces = 24
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, bend, pieces))
     steps = np.stack([np.cos(heading), np.sin(heading)], axis=1) * (length / pieces * size / 256)

@@ -1,8 +1,8 @@
-"""Synthetic materials: what a normal product looks like.
+"""Synthetic materials: images of normal products.
 
-Every length below is given for an image of 256 pixels a side and grows with the image, so a
-category looks the same at any size. Colours are float32 (S, S, 3) in grey levels 0..255 until
-an image is finished.
+Every length below is given for an image of 256 x 256 pixels and scales with the image, so that a
+category looks the same at any size. Colours are float32 (S, S, 3) in grey levels 0..255 until an
+image is finished.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Uint8 = NDArray[np.uint8]
 CATEGORIES = ("tile", "leather", "grid")
 
 MIN_SIZE = 64
-"""Pixels a side below which the textures dissolve."""
+"""Side length in pixels below which the textures dissolve."""
 
 
 def render_normal(category: str, rng: np.random.Generator, size: int = 256) -> Uint8:
-    """Draw a normal image (S, S, 3) with its own light, position, colours and noise.
+    """Draw a normal image (S, S, 3) with random light, position, colours and noise.
 
     Raises:
         DatasetError: unknown category.
@@ -41,7 +41,7 @@ def render_normal(category: str, rng: np.random.Generator, size: int = 256) -> U
 
 
 def check_category(category: str) -> None:
-    """Raise DatasetError with the known names if there is no such category."""
+    """Raise a DatasetError that lists the known categories if there is no such one."""
     if category not in CATEGORIES:
         raise DatasetError(f"unknown category '{category}'. Known: {', '.join(CATEGORIES)}")
 
@@ -90,7 +90,7 @@ def _pebbles(rng: np.random.Generator, size: int, spacing: float) -> Float32:
 
 
 def _grid(rng: np.random.Generator, size: int) -> Float32:
-    """Woven wire before a dark ground, slightly turned, stretched and uneven."""
+    """Woven wire against a dark ground, slightly rotated, stretched and uneven."""
     pitch = 27 * size / 256 * rng.uniform(0.97, 1.03)
     angle = math.radians(45 + rng.uniform(-3, 3))
     y, x = np.mgrid[:size, :size].astype(np.float32) / pitch
@@ -123,13 +123,13 @@ _MATERIALS: dict[str, Callable[[np.random.Generator, int], Float32]] = {
 }
 
 
-# What they are drawn with; the defects too
+# Shapes that the materials and the defects are drawn with
 
 
 def noise(rng: np.random.Generator, size: int | Size, spread: float) -> Float32:
     """Smooth Gaussian noise (S, S) or (H, W) of mean 0 and deviation 1.
 
-    Its features have about ``spread`` pixels where the shorter side has 256.
+    Its features measure about ``spread`` pixels if the shorter side has 256.
     """
     shape = (size, size) if isinstance(size, int) else size
     values = blur(rng.standard_normal(shape, np.float32), spread * min(shape) / 256)
@@ -137,7 +137,7 @@ def noise(rng: np.random.Generator, size: int | Size, spread: float) -> Float32:
 
 
 def blur(values: NDArray[np.floating], sigma: float) -> Float32:
-    """Gaussian blur of (H, W) by FFT: as fast for wide blurs as for narrow ones; wraps round."""
+    """Gaussian blur of (H, W) by FFT, as fast for wide as for narrow blurs; it wraps around."""
     rows, columns = (
         np.exp(-2 * (np.pi * sigma * frequencies) ** 2).astype(np.float32)
         for frequencies in (fft.fftfreq(values.shape[0]), fft.rfftfreq(values.shape[1]))
@@ -152,7 +152,7 @@ def vary_color(rng: np.random.Generator, color: tuple[int, int, int]) -> Float32
 
 
 def to_uint8(image: NDArray[np.floating]) -> Uint8:
-    """Round grey levels and cut them off at 0 and 255."""
+    """Round grey levels and clip them to 0..255."""
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
@@ -163,7 +163,7 @@ def _spots(rng: np.random.Generator, size: int, spread: float, share: float) -> 
 
 
 def _light(rng: np.random.Generator, size: int) -> Float32:
-    """Brightness factors (S, S, 1) of a lamp that stands a little aside."""
+    """Brightness factors (S, S, 1) of a lamp slightly off to one side."""
     angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.16)
     ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     light = math.sin(angle) * ramp[:, None] + math.cos(angle) * ramp

@@ -1,1 +1,1 @@
-"""Changes a learnt category: images join, leave and are named; levels; rollback."""
+"""Changes a learnt category: adds, removes and names images, changes levels, rolls back."""

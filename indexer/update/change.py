@@ -1,4 +1,4 @@
-"""What a change of a learnt category did."""
+"""The result of a change to a learnt category."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from indexer.catalog.entry import CatalogEntry
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change did.
+    """Result of a change.
 
     Attributes:
-        category: at the revision now current.
-        images: ids of the images it was about, in the order given; none if nothing changed.
-        patches: bank patches that joined, or left if negative; 0 of an image-level backbone, whose
-            bank is the images themselves.
-        uncovered: patches of the calibration images that only what left had covered: within the
-            covering radius before, beyond it now.
-        known: files left out because the library has the same bytes.
-        skipped: files that cannot be used.
+        category: the category at its now current revision.
+        images: ids of the images concerned, in the order given; empty if nothing changed.
+        patches: bank patches that were added, or removed if negative; 0 for an image-level
+            backbone, whose bank is the images themselves.
+        uncovered: patches of the calibration images that only the removed patches covered: within
+            the covering radius before, beyond it now.
+        known: files left out because the library already has the same bytes.
+        skipped: files that could not be used.
     """
 
     category: Category
@@ -34,10 +34,10 @@ class Change:
 
     @property
     def entry(self) -> CatalogEntry:
-        """Catalog entry of the revision now current."""
+        """Catalog entry of the now current revision."""
         return self.category.entry
 
 
 def count_images(number: int, kind: str = "") -> str:
-    """A number of images, of a kind if one is given, in words."""
+    """A number of images in words, with their kind if one is given."""
     return " ".join(filter(None, (str(number), kind, "image" if number == 1 else "images")))

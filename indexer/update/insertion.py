@@ -1,12 +1,13 @@
-"""Images join a learnt category, as one revision.
+"""Adds images to a learnt category, as one revision.
 
-What additions do to the bound on false rejects, if images are added as they come and not picked by
-how they score: where images are held out, which ones calibrate never depends on how they score, so
-split conformal stays exact. An image that joins a leave-one-out category whole, with the patches it
-chose from itself alone, leaves the bank and the calibration that learning all images together would
-give; as long as all did, the 2 alpha holds as it does there. Whether an image joins whole does look
-at the bank, though: a near duplicate brings no patch, and once there was one (`WITHOUT_PATCHES`
-tells) the 2 alpha is no longer proven.
+Effect of additions on the bound on false rejects, provided that images are added as they arrive and
+not selected by their score: with held-out images, the choice of those that calibrate never depends
+on their scores, so split conformal stays exact. An image added completely to a leave-one-out
+category, with the patches that it chose only from itself, gives the same bank and the same
+calibration as learning all images together; if all are added completely, the 2 alpha holds as it
+does there. Whether an image is added completely does depend on the bank, though: a near duplicate
+adds no patch, and after the first one (`WITHOUT_PATCHES` counts them) the 2 alpha is no longer
+proven.
 """
 
 from __future__ import annotations
@@ -51,17 +52,17 @@ def add_images(
     defect_type: str = "",
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Change:
-    """Let images join as one revision; those the library has already are left out and named.
+    """Add images as one revision; those the library already has are left out and named.
 
-    Normal images keep the category's share of calibration images; of a leave-one-out category each
-    joins the bank and calibrates. Defective images join the library alone, with their score and
-    defect embedding.
+    Normal images keep the category's share of calibration images; in a leave-one-out category each
+    is added to the bank and calibrates. Defective images are added only to the library, with their
+    score and defect embedding.
 
     Args:
-        backbone: the network the category was learnt with.
+        backbone: the network with which the category was learnt.
 
     Raises:
-        CategoryError: the network is another one.
+        CategoryError: it is another network.
     """
     _check_network(category, backbone)
     undo_interrupted(category)
@@ -91,7 +92,7 @@ def add_images(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """New files, those that are known, and the unreadable."""
+    """New files, files that are already known, and unreadable ones."""
 
     fresh: Sequence[HashedFile]
     known: tuple[Path, ...]
@@ -99,16 +100,16 @@ class _Files:
 
 
 class _Joining(Protocol):
-    """What images of one label leave behind when they join."""
+    """Consequences of adding images of one label."""
 
     patches: int
-    """Patches that have joined the memory bank."""
+    """Number of patches added to the memory bank so far."""
 
     def take(self, after: Category, found: ImageFeatures) -> Category:
-        """Write an image; the category, counting it."""
+        """Write an image, and return the category that counts it."""
 
     def finish(self, after: Category, action: str) -> Category:
-        """The category as it is to be committed."""
+        """Return the category as it is to be committed."""
 
 
 class _Normal:
@@ -149,7 +150,7 @@ class _Normal:
                 after = tallied(after, WITHOUT_PATCHES, self._without_patches)
             action += f", {self.patches} patches"
             if self._without_patches:
-                action += f"; {self._without_patches} brought nothing new to the memory bank"
+                action += f"; {self._without_patches} added nothing new to the memory bank"
         return recalibrated(after.with_entry(action=action))
 
 
@@ -177,8 +178,8 @@ def _check_network(category: Category, backbone: Backbone) -> None:
     expected = category.entry.fingerprint
     if backbone.fingerprint != expected:
         raise CategoryError(
-            f"category '{category.name}' takes images through the network it was learnt with, "
-            f"fingerprint {expected}, got {backbone.fingerprint}. Pass the same --weights."
+            f"category '{category.name}' needs the network it was learnt with, fingerprint "
+            f"{expected}, got {backbone.fingerprint}. Pass the same --weights."
         )
 
 

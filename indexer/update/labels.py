@@ -1,4 +1,4 @@
-"""Names what a library image shows, and notes what users say of it: one revision a change."""
+"""Names what a library image shows, and sets users' fields: each change is one revision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIELD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def check_field(name: str) -> str:
-    """The name itself; CategoryError if no user field can be called so."""
+    """Return the name itself; CategoryError if a user field cannot have it."""
     if not _FIELD.fullmatch(name):
         raise CategoryError(
             f"'{name}' is not a field name: expected 1 to 64 letters, digits, '_' and '-'."
@@ -45,16 +45,17 @@ def label_images(
 ) -> Change:
     """Give library images a defect type, user fields, or both, as one revision.
 
-    A type makes an image defective. If it was a normal one outside the bank and the calibration,
-    its defect embedding is made from its file. An empty value removes a field.
+    A type makes an image defective. If it was a normal image outside the bank and the calibration,
+    its defect embedding is computed from its file. An empty value removes a field.
 
     Args:
-        backbone: gives the network the category was learnt with; called only if a file is read.
+        backbone: returns the network with which the category was learnt; called only if a file is
+            read.
 
     Raises:
-        CategoryError: an id that the library does not have, or an image of the memory bank or the
+        CategoryError: the library has no such id, or the image is in the memory bank or the
             calibration.
-        ImageError: the file of an image that becomes defective is gone or another one.
+        ImageError: the file of an image that becomes defective is missing or has changed.
     """
     fields = {check_field(name): value for name, value in (fields or {}).items()}
     undo_interrupted(category)
@@ -90,8 +91,8 @@ def _renamed(
         return image
     if image.label == "normal" and image.split in ("bank", "calibration"):
         raise CategoryError(
-            f"image {image.image_id} is one of the normal images that others are judged by. If it "
-            "shows a defect, take it out first: vecspect quarantine "
+            f"image {image.image_id} is one of the normal images by which others are judged. If "
+            "it shows a defect, remove it first: vecspect quarantine "
             f"{image.image_id} --category {category.name}"
         )
     return replace(image, label="defective", defect_type=defect_type, split="test")
@@ -103,9 +104,9 @@ def _measure(
     after: Category,
     backbone: Callable[[], Backbone],
 ) -> tuple[Category, dict[str, tuple[float, Float32 | None]]]:
-    """Score and defect embedding (D,), by image id, from the files the images came from.
+    """Score and defect embedding (D,) by image id, computed from the images' files.
 
-    The anomalous patches join the revision ``after``, which is returned.
+    The anomalous patches are added to the revision ``after``, which is returned.
     """
     files = [_unchanged_file(image) for image in images]
     scorer = open_scorer(before)
@@ -127,6 +128,7 @@ def _unchanged_file(image: LibraryImage) -> HashedFile:
         if file.sha256 == image.sha256:
             return file
     raise ImageError(
-        f"{image.path}: expected the file of image {image.image_id} to see what deviates in it, "
-        "it is gone or changed. Add the file again: vecspect add FILE --label defective"
+        f"{image.path}: expected the file of image {image.image_id} to compute its defect "
+        "embedding, but it is missing or has changed. Add the file again: vecspect add FILE "
+        "--label defective"
     )

@@ -1,4 +1,4 @@
-"""Another calibration of a category by what is stored of it."""
+"""Recalibrates a category with other levels or another method, from its stored data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from indexer.catalog.revisions import undo_interrupted
 
 
 def change_levels(category: Category, levels: Levels, method: str | None = None) -> Category:
-    """Apply other levels, or another method, to what is stored; needs no image.
+    """Apply other levels, or another method, to the stored scores; needs no image.
 
-    A change is a revision of its own, so that running readers notice; without one nothing is
-    written.
+    A change is a revision of its own, so that running readers notice it; if nothing changes,
+    nothing is written.
 
     Raises:
-        CalibrationError: n cannot support a level, or the category was learnt for another method.
+        CalibrationError: n images cannot support a level, or the category was learnt for another
+            method.
     """
     now = read_calibration(category.entry)
     method = method or now.method.name
@@ -47,11 +48,11 @@ def change_levels(category: Category, levels: Levels, method: str | None = None)
 
 
 def check_method(entry: CatalogEntry, method: str) -> None:
-    """CalibrationError if the category's normal images are not divided as the method needs."""
+    """Raise CalibrationError unless the normal images are divided as the method needs."""
     chosen = CALIBRATIONS[method]
     if chosen.bound is not None and entry.layout != chosen.layout:
         raise CalibrationError(
-            f"{method} takes a category learnt for it: the normal images of '{entry.category}' "
+            f"{method} needs a category learnt for it: the normal images of '{entry.category}' "
             f"are divided by {entry.layout}. Learn it again: vecspect index DATASET "
             f"--category {entry.category} --calibration {method}"
         )

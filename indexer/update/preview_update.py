@@ -1,4 +1,4 @@
-"""What letting normal images join would do, found out without writing anything."""
+"""Previews the addition of normal images, without writing anything."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """What `indexer.update.insertion.add_images` would do with normal images.
+    """Effects that `indexer.update.insertion.add_images` would have with normal images.
 
     Attributes:
-        roles: what each would become, ``bank`` or ``calibration``; of a leave-one-out category,
-            where ``bank`` is both.
-        vectors: (P, D) float32, their patches that would join the memory bank.
-        calibration: after it.
+        roles: role of each image, ``bank`` or ``calibration``; in a leave-one-out category,
+            ``bank`` means both.
+        vectors: (P, D) float32, patches that would be added to the memory bank.
+        calibration: calibration after the addition.
     """
 
     roles: tuple[str, ...]
@@ -45,11 +45,11 @@ class Preview:
 def preview_additions(
     images: Sequence[ImageFeatures], *, category: Category, bank: MemoryBank
 ) -> Preview:
-    """What adding ``images`` as normal would change.
+    """Preview of adding ``images`` as normal.
 
     Args:
-        category: one that keeps patches.
-        bank: of the category.
+        category: a category that stores patches.
+        bank: memory bank of the category.
     """
     layout = layout_of(category.entry)
     extension = layout.extension(category.entry, bank)
@@ -82,7 +82,7 @@ def preview_additions(
 def _lowered(
     vectors: Float32, cached: Kind, measured: Kind, category: Category
 ) -> dict[str, Float32]:
-    """The distances cached, by image id, lowered by the patches ``vectors`` (P, D)."""
+    """Cached distances, by image id, lowered by the patches ``vectors`` (P, D)."""
     found = dict(read_cached(category, measured))
     if len(vectors):
         found |= lowered_distances(category, cached, measured, vectors)

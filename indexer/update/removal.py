@@ -1,7 +1,7 @@
-"""Images leave a learnt category, or are set aside in quarantine, as one revision.
+"""Removes images from a learnt category, or sets them aside in quarantine, as one revision.
 
-No bound on false rejects is proven any more once calibration images are picked out by hand
-(`PICKED_OUT` tells).
+Once calibration images have been picked out by hand (`PICKED_OUT` counts them), no bound on false
+rejects is proven any more.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from indexer.update.change import Change, count_images
 
 
 def remove_images(ids: Sequence[str], *, category: Category) -> Change:
-    """Let images leave as one revision: no score, neighbour or evidence comes from them again.
+    """Remove images as one revision: no score, neighbour or evidence comes from them again.
 
     Earlier revisions keep them, for `rollback`; learning the category again deletes them.
 
     Raises:
-        CategoryError: an id that the library does not have, or the last images of their kind.
+        CategoryError: the library has no such id, or these are the last images of their kind.
     """
     undo_interrupted(category)
     images = known_images(category, ids)
@@ -46,15 +46,15 @@ def remove_images(ids: Sequence[str], *, category: Category) -> Change:
 
 
 def quarantine_image(image_id: str, *, category: Category) -> Change:
-    """Keep an image in the library and out of the bank and the calibration, as one revision.
+    """Set a library image aside, outside the bank and the calibration, as one revision.
 
     Raises:
-        CategoryError: an id that the library does not have, or the last image of its kind.
+        CategoryError: the library has no such id, or this is the last image of its kind.
     """
     undo_interrupted(category)
     images = known_images(category, [image_id])
     if images[image_id].split == "quarantined":
-        raise CategoryError(f"image {image_id} is in quarantine already.")
+        raise CategoryError(f"image {image_id} is already in quarantine.")
     after = category.following("quarantine", [image_id])
     rewrite_image(category, after, replace(images[image_id], split="quarantined"))
     return _without(category, after, images, "quarantined")

@@ -1,4 +1,4 @@
-"""An earlier revision of a category comes back as the next one."""
+"""Restores an earlier revision of a category as the next one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def rollback(revision: int, *, category: Category) -> Category:
     """Make the state of an earlier revision the next revision; nothing is measured again.
 
     Raises:
-        CategoryError: no such revision since the category was learnt from scratch.
+        CategoryError: there is no such revision since the category was learnt from scratch.
     """
     now, past = category.entry, earlier_revisions(category)
     if revision not in past:
         possible = ", ".join(map(str, sorted(past))) or "none"
         raise CategoryError(
-            f"revision {revision} of '{now.category}' cannot be gone back to, now is "
+            f"revision {revision} of '{now.category}' cannot be restored; the current one is "
             f"{now.revision}. Possible: {possible} (see vecspect history)."
         )
     undo_interrupted(category)
@@ -38,7 +38,7 @@ def rollback(revision: int, *, category: Category) -> Category:
 
 
 def earlier_revisions(category: Category) -> dict[int, CatalogEntry]:
-    """The entries that can be gone back to, by revision: those since learning from scratch."""
+    """Entries that can be restored, by revision: all since learning from scratch."""
     now = category.entry
     return {
         old.revision: old

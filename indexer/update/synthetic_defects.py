@@ -1,9 +1,9 @@
-"""Synthetic defects on the calibration images, cached as embeddings like the images themselves.
+"""Synthetic defects on the calibration images, cached as embeddings like the images.
 
-Of each defect the ``CELLS`` patches that it changes most are cached: a defect of the largest size
-covers 16 of 1024 and the ring around it. Its image's score is the largest distance of these and of
-the undamaged image. The image files are read once; from then on every change of the category
-measures the cached patches again.
+For each defect, the ``CELLS`` patches that it changes most are cached: a defect of the largest size
+covers 16 of 1024 and the ring around them. The score of its image is the largest distance among
+these patches and those of the undamaged image. The image files are read once; from then on, every
+change of the category measures the cached patches again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def add_synthetic_defects(
     """Cache one defect of every kind on up to ``MOST_IMAGES`` calibration images, as a revision.
 
     Raises:
-        ImageError: the file of one of them cannot be read.
-        CategoryError: the category is of an image-level backbone.
+        ImageError: the file of one of these images cannot be read.
+        CategoryError: the category has an image-level backbone.
     """
     check_keeps_patches(category, "a synthetic defect")
     undo_interrupted(category)
@@ -70,12 +70,13 @@ def add_synthetic_defects(
 def _most_changed(
     plain: Float32, image: LibraryImage, network: Backbone, rng: np.random.Generator
 ) -> Float32:
-    """(kinds, CELLS, D): the patches that each kind of defect changes most."""
+    """(kinds, CELLS, D) patches that each kind of defect changes most."""
     try:
         pixels = network_input(Path(image.path), network.spec).pixels
     except ImageError as error:
         raise ImageError(
-            f"{image.path}: {error}. Synthetic defects need the calibration images once."
+            f"{image.path}: {error}. Synthetic defects need the files of the calibration images "
+            "once."
         ) from error
     flat = plain.reshape(-1, plain.shape[-1])
     rows = []

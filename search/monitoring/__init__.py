@@ -1,1 +1,1 @@
-"""Watches a category: drift, audit, and what a change would do."""
+"""Monitors a category: drift, audit, and the effect of a change before it is made."""

@@ -1,7 +1,7 @@
-"""Which normal images look like defects: each is scored by a memory bank that lacks it.
+"""Finds normal images that look like defects: each is scored by a memory bank that lacks it.
 
-Where one of them alone sets the reject level, it is worth a look before anything is trusted: a
-defect among the calibration images lets every smaller one pass.
+An image that sets the reject level on its own is worth a look before anything is trusted: a defect
+among the calibration images lets every smaller one pass.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class LevelImage:
 
 
 def level_image(category: Category) -> LevelImage | None:
-    """The image that alone sets the reject level; None where the level rests on several.
+    """The single image that sets the reject level; None if the level rests on several.
 
-    By rank that is so below 2 / (n + 1): at 1 % with fewer than 199 calibration images. An
-    image-level category keeps no distances to tell it by.
+    A single image sets it for levels below 2 / (n + 1): at 1 %, with fewer than 199 calibration
+    images. An image-level category stores no distances from which to find it.
     """
     calibration = read_calibration(category.entry)
     alone = (
@@ -64,14 +64,14 @@ def level_image(category: Category) -> LevelImage | None:
 
 
 def audit(category: Category) -> list[Suspect]:
-    """Every normal image of a leave-one-out category, strangest first.
+    """Every normal image of a leave-one-out category, the least typical first.
 
     Raises:
         CategoryError: the category was learnt with images held out.
     """
     if category.entry.layout != "leave-one-out":
         raise CategoryError(
-            f"'{category.name}' was learnt with images held out, and only those could be ranked. "
+            f"'{category.name}' was learnt with held-out images, and only those could be ranked. "
             "Audit while learning: vecspect index DATASET --category "
             f"{category.name} --audit, or learn with --calibration cross-conformal."
         )
@@ -89,9 +89,9 @@ def audit_dataset(
     backbone: Backbone,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[Suspect]:
-    """The normal training images of a data set, strangest first; nothing is kept.
+    """The normal training images of a data set, the least typical first; nothing is stored.
 
-    The ids are those they have in a category of that name.
+    The ids are those that the images have in a category of this name.
     """
     with tempfile.TemporaryDirectory(prefix="vecspect-") as folder, open_store(folder) as store:
         learnt = build_index(

@@ -1,15 +1,14 @@
-"""Whether the calibration still holds: an alarm with a stated false-alarm rate.
+"""Drift detection with a stated false-alarm rate: does the calibration still hold?
 
 Conformal test martingales (Vovk, Gammerman and Shafer 2005, chapter 7; the simple jumper of Vovk et
-al. 2021, "Retrain or not retrain"): each new value is ranked among the calibration images' and all
-values since. While parts stay as they were these ranks are independent and uniform whatever the
-distribution, and the capital of one who bets against that has expectation 1 for ever; by Ville's
-inequality it reaches 1/rate with probability at most rate.
-
-Four values are watched, each at a quarter of the rate: the score of every image, the score of those
-that are not rejected, the brightness, the sharpness. Betting starts anew with every revision and
-every ``WINDOW`` images, so the rate holds per window. Of a leave-one-out calibration the ranks are
-those of a bank one image smaller, which makes the rate nearly, not exactly, so.
+al. 2021, "Retrain or not retrain"): each new value is ranked among those of the calibration images
+and all values since. As long as the images do not change, these ranks are independent and uniform
+whatever the distribution, and the capital of a gambler who bets against that has expectation 1 at
+all times; by Ville's inequality it reaches 1/rate with probability at most rate. Four values are
+watched, each at a quarter of the rate: the score of every image, the score of the images that are
+not rejected, the brightness and the sharpness. Betting restarts with every revision and every
+``WINDOW`` images, so that the rate holds per window. For a leave-one-out calibration the ranks are
+those of a bank with one image less, so that the rate holds approximately.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from indexer.catalog.category import Category
 from indexer.records.drift_window import line_number, read_window
 
 RATE = 0.01
-"""Probability at most of a false alarm in a window."""
+"""Largest probability of a false alarm in a window."""
 RECENT = 100
 _JUMP = 0.01
 _SIGNALS = ("scores", "scores that pass", *QUALITY_STATISTICS)
 ALARM = len(_SIGNALS) / RATE
-"""Capital at which a watched value alarms."""
+"""Capital at which a watched value raises the alarm."""
 _WORDS = {
     "scores": ("stranger", "more alike"),
     "scores that pass": ("stranger", "more alike"),
@@ -50,12 +49,14 @@ class Signal:
     """One watched value.
 
     Attributes:
-        alarm: whether the capital has reached what the rate allows.
-        evidence: the largest capital so far; an alarm is at `ALARM`.
-        direction: which way the values lean, in a word; empty without an alarm.
-        since: when the lean began, by the lowest capital before the alarm; empty without one.
-        after: images of the window seen when the alarm was raised; 0 without one.
-        shift: mean of the last ``RECENT`` images less that of the calibration, in its deviations.
+        alarm: true if the capital has reached `ALARM`.
+        evidence: the largest capital so far.
+        direction: direction in which the values have moved, in a word; empty without an alarm.
+        since: time at which the move began, at the lowest capital before the alarm; empty without
+            one.
+        after: number of images in the window when the alarm was raised; 0 without one.
+        shift: mean of the last ``RECENT`` images less that of the calibration images, in deviations
+            of the latter.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One watched value over the images of a window: the capital after each."""
+    """One watched value over the images of a window, with the capital after each image."""
 
     name: str
     capital: tuple[float, ...]
@@ -77,13 +78,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """What the last images of a category say of its calibration.
+    """Drift of a category's last images from its calibration.
 
     Attributes:
-        images: of this revision and window.
-        rejected: share of them.
-        calibration_images: and how many a level of 1 % takes.
-        age_days: since the revision was made.
+        images: number of images of this revision and window.
+        rejected: share of rejected images among these.
+        calibration_images: number of calibration images, and the number that a level of 1 % needs.
+        age_days: days since the revision was made.
     """
 
     category: str
@@ -98,12 +99,12 @@ class DriftReport:
 
     @property
     def alarm(self) -> bool:
-        """Whether any value has moved."""
+        """True if any value has moved."""
         return any(signal.alarm for signal in self.signals)
 
 
 def check_drift(category: Category) -> DriftReport:
-    """What the images inspected at this revision say; without one, all is quiet."""
+    """The drift report of the images inspected at this revision; quiet if there are none."""
     lines, entry = read_window(category), category.entry
     calibration = read_calibration(entry)
     built = datetime.datetime.fromisoformat(entry.built_at)
@@ -121,7 +122,7 @@ def check_drift(category: Category) -> DriftReport:
 
 
 def drift_traces(category: Category) -> list[Trace]:
-    """How the capital of each watched value went, image by image; without a value there is none."""
+    """The capital of each watched value, image by image; values without data are left out."""
     lines = read_window(category)
     calibration = read_calibration(category.entry)
     quality = _read_quality(category)
@@ -142,11 +143,11 @@ def _read_quality(category: Category) -> NDArray[np.float32]:
 def drift_signals(
     calibration: Calibration, quality: NDArray[np.float32], lines: Sequence[Mapping[str, Any]]
 ) -> tuple[Signal, ...]:
-    """What the lines of one window say.
+    """The signals of the records of one window.
 
     Args:
-        quality: (n, 2) of the calibration images, may be empty.
-        lines: as `DriftWindow` writes them, oldest first.
+        quality: (n, 2) statistics of the calibration images; may be empty.
+        lines: records as `DriftWindow` writes them, oldest first.
     """
     return tuple(_signal(name, calibration, quality, lines) for name in _SIGNALS)
 
@@ -157,11 +158,12 @@ def betting_capital(
     """Capital of the simple jumper after each value of ``stream`` (T,).
 
     Args:
-        reference: values that came before and are like those to come, if nothing moved.
-        seed: of the fractions that break ties; without them ties would look like a pattern.
+        reference: earlier values, distributed like those of the stream if nothing has moved.
+        seed: seed of the random fractions that break ties; otherwise ties would look like a
+            pattern.
 
     Returns:
-        (T,) capital, and (T,) share of it that bets on large values less that on small ones.
+        (T,) capital, and (T,) share of it that bets on large values less the share on small ones.
     """
     rng = np.random.default_rng(seed)
     before = sorted(reference)
@@ -211,13 +213,13 @@ def _stream(
     quality: NDArray[np.float32],
     lines: Sequence[Mapping[str, Any]],
 ) -> tuple[list[float], list[Mapping[str, Any]], list[float]]:
-    """Calibration values of a signal, the lines that have one, and theirs."""
+    """Calibration values of a signal, the records that have a value, and these values."""
     if name in QUALITY_STATISTICS:
         reference = quality[:, QUALITY_STATISTICS.index(name)].tolist()
         chosen = [line for line in lines if line[name] is not None] if reference else []
         return reference, chosen, [float(line[name]) for line in chosen]
     passing = name == "scores that pass"
-    # the threshold is a calibration score; only those below it are drawn like what passes
+    # the threshold is a calibration score; only the scores below it are drawn like those that pass
     reference = [s for s in calibration.scores if not passing or s < calibration.threshold]
     chosen = [line for line in lines if not passing or line["verdict"] != "reject"]
     return reference, chosen, [float(np.float32(line["score"])) for line in chosen]

@@ -1,4 +1,4 @@
-"""What a change would do to verdicts already given, before anybody confirms it."""
+"""Replays verdicts already given as if a change had been made, before anybody confirms it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.inspector import Inspector
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One image's score and verdict as they are and as they would be."""
+    """One image's present score and verdict, and those after the change."""
 
     path: Path
     score: float
@@ -31,14 +31,14 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What letting images join as normal would change.
+    """Effects of adding images as normal.
 
     Attributes:
-        roles: what each would become, see `Preview`.
-        patches: that would join the memory bank.
-        threshold, threshold_after: reject thresholds.
-        images: those that would join first, then the others asked for; without the unreadable.
-        unreadable: these.
+        roles: role that each image would get, see `Preview`.
+        patches: number of patches that would be added to the memory bank.
+        threshold, threshold_after: reject thresholds before and after.
+        images: the images that would be added, then the others requested, without unreadable ones.
+        unreadable: images that cannot be read.
     """
 
     roles: tuple[str, ...]
@@ -50,18 +50,18 @@ class Replay:
 
     @property
     def changed(self) -> tuple[Replayed, ...]:
-        """Those whose verdict would be another one."""
+        """Images whose verdict would change."""
         return tuple(image for image in self.images if image.verdict != image.verdict_after)
 
 
 def replay_additions(
     inspector: Inspector, images: Sequence[Path], others: Sequence[Path] = ()
 ) -> Replay:
-    """What letting ``images`` join as normal would do to themselves and ``others``; writes nothing.
+    """Replay adding ``images`` as normal, for themselves and for ``others``; writes nothing.
 
     Raises:
         ImageError: none of the images can be read.
-        CategoryError: the category is of an image-level backbone.
+        CategoryError: the category has an image-level backbone.
     """
     inspector.refresh()
     check_keeps_patches(inspector.category, "a replay")

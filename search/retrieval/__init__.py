@@ -1,1 +1,1 @@
-"""Asks the image library: neighbours, regions, defect types, groups, outliers."""
+"""Queries the image library: neighbours, regions, defect types, groups, outliers."""

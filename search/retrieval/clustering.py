@@ -1,4 +1,4 @@
-"""Groups of the defective images that nobody has named yet."""
+"""Groups defective images that nobody has named yet."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from indexer.knn.brute_force import nearest_of
 Float32 = NDArray[np.float32]
 
 CLEAR = 0.5
-"""Mean silhouette from which groups are held to be found and not made (Kaufman and Rousseeuw 1990).
+"""Mean silhouette from which groups count as real structure (Kaufman and Rousseeuw 1990).
 """
 MOST_CLUSTERS = 15
-"""Groups at most among which the silhouette chooses."""
+"""Largest number of groups from which the silhouette chooses."""
 MOST_GROUPED = 2000
-"""Defects that are grouped by their distances to each other, whose number grows with the square."""
+"""Largest number of defects grouped by pairwise distances, whose number grows with the square."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Defective images that deviate alike; the medoid lies nearest to all the others."""
+    """A group of similar defects; the medoid is the image nearest to all the others."""
 
     image_ids: tuple[str, ...]
     medoid_id: str
@@ -38,10 +38,10 @@ class Cluster:
 def cluster_defects(category: Category) -> list[Cluster]:
     """Candidate types of the defective images that have no type, largest first.
 
-    Empty with fewer than two such images.
+    The list is empty for fewer than two such images.
 
     Raises:
-        CategoryError: the category is of an image-level backbone.
+        CategoryError: the category has an image-level backbone.
     """
     vectors, images = read_defect_embeddings(category, {"defect_type": ""})
     if len(images) < 2:
@@ -58,13 +58,13 @@ def cluster_defects(category: Category) -> list[Cluster]:
 
 
 def group_alike(vectors: Float32) -> NDArray[np.int64]:
-    """(N,) the group of each of the vectors (N, D) of length 1, N >= 2.
+    """Group (N,) of each of the vectors (N, D) of length 1, N >= 2.
 
-    Ward's agglomeration (1963). As many groups as part best by their mean silhouette, where that
-    shows a structure, see `CLEAR`. Where it does not, as with most real defects, few groups would
-    mix types, and a mixed group cannot be named at once: there are then the root of N. Two or three
-    vectors are one group. Of many vectors `MOST_GROUPED` are grouped, and the others join the group
-    whose mean is nearest.
+    Groups come from Ward's agglomeration (1963). Their number is the one with the best mean
+    silhouette, if that shows a clear structure, see `CLEAR`. If it does not, as with most real
+    defects, a few groups would mix types, and a mixed group cannot be named at once; their number
+    is then the root of N. Two or three vectors form one group. Of many vectors, `MOST_GROUPED` are
+    grouped and the others are assigned to the group with the nearest mean.
     """
     if len(vectors) < 4:
         return np.zeros(len(vectors), np.int64)

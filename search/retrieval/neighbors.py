@@ -1,4 +1,4 @@
-"""Asks the image library: which images are like this one, and which defects have names."""
+"""Queries the image library for similar images, and for named defects."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Neighbor:
     """A library image near a query.
 
     Attributes:
-        distance: cosine distance of the embeddings compared; by region the mean Euclidean distance
-            from the region's patches to the nearest ones of the image.
-        verdict: of its score at the levels of now; None for an image that was never scored.
-        fields: what users say of it.
-        box: by region, around the patches that matched, in pixels of the upright image.
+        distance: cosine distance of the compared embeddings; in a search by region, the mean
+            Euclidean distance from the region's patches to the nearest patches of the image.
+        verdict: verdict on its score at the current levels; None for an image that was never
+            scored.
+        fields: values that users gave it.
+        box: in a search by region, the box around the matching patches, in pixels of the upright
+            image.
     """
 
     image_id: str
@@ -50,7 +52,7 @@ class Neighbor:
     box: Box | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of ``vecspect similar --json``; with a ``box`` by region only."""
+        """The JSON object of ``vecspect similar --json``; only a search by region has a ``box``."""
         told = asdict(self)
         del told["box"]
         return told if self.box is None else told | {"box": self.box.as_list()}
@@ -63,10 +65,10 @@ def conditions(
     defect_type: str | None = None,
     where: Mapping[str, str],
 ) -> Where:
-    """What a library image must be to be found.
+    """Conditions on the library images to be found.
 
     Args:
-        without: sha256 of the image that is not to be found.
+        without: sha256 of the image to leave out.
         where: user fields that must have these values.
     """
     wanted: dict[str, Any] = {"sha256": Not(without)}
@@ -92,12 +94,12 @@ def neighbors(
     """The library images nearest to ``embedding`` (D,), nearest first.
 
     Args:
-        embedding: of the whole, or of the defect, not whitened: each category has its whitening.
-        where: conditions on them, see `conditions`.
-        score: of the query; those that score as it does come first, see `scored_alike`, and
-            only if they are fewer than ``top`` the others. None compares embeddings alone.
-        across_categories: also search the categories learnt with the same network.
-        exact: do not let a graph find them, see `similar_images`.
+        embedding: whole embedding, or defect embedding before whitening, which differs by category.
+        where: conditions on the images, see `conditions`.
+        score: score of the query; images that score like it come first, see `scored_alike`, and the
+            others only if these are fewer than ``top``. None compares only embeddings.
+        across_categories: also search the other categories learnt with the same network.
+        exact: search without a graph, see `similar_images`.
     """
     asked = read_calibration(category.entry)
     found: list[tuple[bool, Neighbor]] = []
@@ -120,23 +122,25 @@ def neighbors(
 
 
 def _same_network(category: Category) -> list[Category]:
-    """The categories whose embeddings can be compared with this one's."""
+    """The categories whose embeddings are comparable with those of this one."""
     fingerprint = category.entry.fingerprint
     return [c for c in read_catalog(category.store) if c.entry.fingerprint == fingerprint]
 
 
 def scored_alike(score: float, asked: Calibration, calibration: Calibration) -> list[Where]:
-    """Which library images deviate from normal as a query does: those that meet any of these.
+    """Conditions, any of which selects library images that are as anomalous as a query.
 
-    A small defect hardly changes the embedding of the whole image: by that alone a normal image
-    finds defective ones nearly as readily as normal ones. Of a query whose score is rejected, the
-    images rejected too. Of any other, those that score no higher, by rank among the calibration
-    scores, and those that the category was learnt from: they are what normal means, and those of
-    the memory bank have no score that a new image could be compared with.
+    A small defect hardly changes the embedding of the whole image: by that embedding, a normal
+    image finds defective images nearly as readily as normal ones. For a query whose score is
+    rejected, the conditions select the rejected images. For any other query they select the images
+    with a score no higher, by rank among the calibration scores, and those from which the category
+    was learnt: these define normal, and those of the memory bank have no score that a new image
+    could be compared with.
 
     Args:
-        score: of the query. asked: of the category that scored it.
-        calibration: of the category whose images they are.
+        score: score of the query.
+        asked: calibration of the category that scored it.
+        calibration: calibration of the category whose images are searched.
     """
     if score > asked.threshold:
         return [{"split": "test", "score": Range(gt=calibration.threshold)}]
@@ -154,7 +158,7 @@ def neighbor_of(
     calibration: Calibration,
     box: Box | None = None,
 ) -> Neighbor:
-    """A library image as a hit, with its verdict at the levels of now."""
+    """A library image as a search result, with its verdict at the current levels."""
     return Neighbor(
         image_id=image.image_id,
         category=category,

@@ -1,4 +1,4 @@
-"""Normal images of a library that look least like the others as a whole."""
+"""Finds the normal images of a library that look least like the others as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexer.catalog.schema import WHOLE
 
 NEIGHBORS = 5
 _AT_A_TIME = 256
-"""Images whose likeness to all others is held at once: 100 MB with 100,000."""
+"""Images whose similarity to all others is held at once: 100 MB for 100,000 images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def unusual_images(category: Category) -> list[Outlier]:
     for start in range(0, len(images), _AT_A_TIME):
         likeness = vectors[start : start + _AT_A_TIME] @ vectors.T
         rows = np.arange(len(likeness))
-        likeness[rows, start + rows] = -np.inf  # to itself
+        likeness[rows, start + rows] = -np.inf  # skip the distance to itself
         nearest = -np.partition(-likeness, near - 1, axis=1)[:, :near]
         distances = (1 - nearest).mean(axis=1).tolist()
         found += [

@@ -1,4 +1,4 @@
-"""Images of a library on a plane where those alike lie near."""
+"""Places images of a library on a plane, similar images near each other."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from indexer.catalog.schema import WHOLE
 Float32 = NDArray[np.float32]
 
 MOST_MAPPED = 5000
-"""Points of a plane that a browser still moves smoothly."""
+"""Largest number of points that a browser still moves smoothly."""
 
 
 def image_plane(
     category: Category, method: Literal["PCA", "UMAP"] = "PCA"
 ) -> tuple[list[LibraryImage], Float32]:
-    """The library's images and (N, 2) places on a plane where those alike lie near; N >= 3.
+    """The library's images and their places (N, 2) on a plane, N >= 3.
 
-    The first `MOST_MAPPED` images; of fewer than three, none.
+    Only the first `MOST_MAPPED` images are placed; fewer than three are not placed at all.
 
     Args:
-        method: ``UMAP`` (McInnes et al. 2018) takes the package umap-learn.
+        method: ``UMAP`` (McInnes et al. 2018) needs the package umap-learn.
     """
     vectors, images = read_vectors(category, WHOLE)
     if len(images) < 3:

@@ -1,13 +1,13 @@
-"""Search by region: which library images hold patches like those in a box, and where.
+"""Search by region: finds library images with patches like those in a box, and where they are.
 
-Each patch of the region looks for its nearest one among the patches kept of a library image; the
-mean of these distances is the image's. That is the directed distance of the modified Hausdorff
-distance between two sets (Dubuisson and Jain 1994, equation 6), of embeddings: neither the place
-nor the order of the patches counts.
+For each patch of the region, the nearest among the stored patches of a library image is found; the
+distance of the image is the mean over the region. This is the directed distance of the modified
+Hausdorff distance between two sets (Dubuisson and Jain 1994, equation 6), here of embeddings:
+neither the place nor the order of the patches matters.
 
-Not every patch of the library is kept. Of a normal image those that the coreset chose for the
-memory bank, a tenth of all by default, and of the normal images that calibrate, are tests or in
-quarantine none: they are not found. Of a defective image those that deviate
+Not every patch is stored. A normal image in the memory bank has the patches that the coreset chose,
+by default a tenth of all; normal images used for calibration or tests, or in quarantine, have none
+and are not found. A defective image has its anomalous patches
 (`indexer.scoring.defect_embedding.anomalous_cells`).
 """
 
@@ -36,7 +36,7 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """How near an image comes to a region of Q patches: ``cells`` (Q, 2) are the nearest ones."""
+    """Distance of an image to a region of Q patches; ``cells`` (Q, 2) are its nearest patches."""
 
     image_id: str
     distance: float
@@ -44,7 +44,7 @@ class Match:
 
 
 class PatchesByImage:
-    """The patches kept of a category, found by the image they come from; held in memory."""
+    """The stored patches of a category, grouped by image and held in memory."""
 
     def __init__(self, *kept: MemoryBank) -> None:
         self._rows: dict[str, tuple[MemoryBank, Int64]] = {}
@@ -55,7 +55,7 @@ class PatchesByImage:
                 self._rows[str(image_id)] = patches, rows
 
     def match(self, region: Float32, image_ids: Iterable[str]) -> list[Match]:
-        """Matches of the images that have patches, beside ``region`` (Q, D), nearest first."""
+        """Matches of the images that have patches with ``region`` (Q, D), nearest first."""
         found = [self._match(region, key) for key in image_ids if key in self._rows]
         return sorted(found, key=lambda match: (match.distance, match.image_id))
 
@@ -75,11 +75,11 @@ def region_neighbors(
     top: int,
     where: Where,
 ) -> list[Neighbor]:
-    """The library images with patches most like those of ``features`` in ``box``, nearest first.
+    """The library images with the patches most like those in ``box``, nearest first.
 
     Args:
         box: in pixels of the upright image; every cell that overlaps it counts.
-        patches: of the category's revision.
+        patches: stored patches of the category's revision.
         where: conditions on the library images, see `conditions`.
 
     Raises:
@@ -105,6 +105,6 @@ def region_neighbors(
 
 
 def _bounding_box(geometry: Geometry, cells: NDArray[np.int32]) -> Box:
-    """The box, in pixels, around the cells (Q, 2)."""
+    """The box, in pixels, around these cells (Q, 2)."""
     first, last = (geometry.cell_box(*map(int, edge)) for edge in (cells.min(0), cells.max(0)))
     return Box(first.x, first.y, last.x + last.width - first.x, last.y + last.height - first.y)

@@ -1,7 +1,7 @@
-"""Have we seen this before: the nearest named defects propose a type, or say `unknown`.
+"""Have we seen this before: the nearest named defects propose a type, or ``unknown``.
 
-Everything the answer rests on is measured on the library itself, leaving one defect out at a time:
-how near a defect lies to the nearest other one of its type, and how often the vote was right.
+Every figure of the answer is measured on the library itself, leaving one defect out at a time: how
+near a defect lies to the nearest other one of its type, and how often the vote was right.
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ Float32 = NDArray[np.float32]
 UNKNOWN = "unknown"
 VOTERS = 5
 ALIKE = 20
-"""Left-out defects, of like strength of the vote, whose share of right answers is the confidence.
+"""Left-out defects with the most similar votes, whose share of right answers is the confidence.
 """
 FAR = 0.05
-"""Share of the defects of known types that lie as far off as what is called too far."""
+"""Share of the defects of known types that lie beyond the distance called too far."""
 MOST = 2000
-"""Defects left out one at a time; more would not sharpen the figures, only take longer."""
+"""Largest number of defects left out one at a time; more would take longer without improving the "
+"figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenBefore:
-    """What the named defects of the library say of one image.
+    """Comparison of one image with the named defects of the library.
 
     Attributes:
         defect_type: the proposal, or ``unknown``.
-        confidence: of ``nearest_type``: share of left-out library defects with a vote as strong
-            that were named rightly, (right + 1) / (all + 2); also given when the answer is unknown.
-        nearest_type: what the vote says even if it is too far off or too often wrong to propose.
+        confidence: confidence in ``nearest_type``: share of left-out library defects with a vote as
+            strong that were named correctly, (right + 1) / (all + 2); also given if the answer is
+            unknown.
+        nearest_type: winner of the vote, even if it is too far away or too often wrong to be
+            proposed.
         distance: cosine distance to the nearest named defect.
-        image_id, path: of that one.
-        cases: library defects of ``nearest_type``.
-        share: of those among all named defects.
-        fields: of these cases, how often each user field has each value.
+        image_id, path: image of that defect.
+        cases: number of library defects of ``nearest_type``.
+        share: share of these among all named defects.
+        fields: number of these cases with each value of each user field.
     """
 
     defect_type: str
@@ -59,12 +62,12 @@ class SeenBefore:
 
 
 class TypeProposer:
-    """The named defects of a category: ``vectors`` (N, D) of length 1, and their images, N >= 2.
+    """Named defects of a category: ``vectors`` (N, D) of length 1 and their images, N >= 2.
 
-    A defect is called unknown if it lies farther from the nearest named one than `FAR` of the
-    library's defects lie from the nearest other one of their type, by the rank rule of split
-    conformal prediction (the level is 1/(n + 1) where n supports no smaller one); or if votes like
-    its own are wrong at least half of the time.
+    A defect is called unknown if it lies farther from the nearest named one than all but a share
+    `FAR` of the library's defects from the nearest other one of their type, by the rank rule of
+    split conformal prediction (the level is 1/(n + 1) if n supports no smaller one), or if votes
+    like its own are wrong at least half of the time.
     """
 
     def __init__(self, vectors: Float32, images: Sequence[LibraryImage]) -> None:
@@ -80,14 +83,14 @@ class TypeProposer:
         self._right = np.array([kind for kind, _ in votes]) == self._types[left_out]
         same = self._types[left_out][:, None] == self._types[None, :]
         of_type = np.where(same, similarity, -np.inf).max(axis=1)
-        # the only one of its type has no other to be near to
+        # the only defect of its type has no other to be near to
         self._distances = 1 - of_type[np.isfinite(of_type)]
 
     def propose(self, embedding: Float32, without: str | None = None) -> SeenBefore:
-        """The answer for ``embedding`` (D,) of length 1.
+        """The proposal for ``embedding`` (D,) of length 1.
 
         Args:
-            without: sha256 of the image it is of: if the library has that one, it does not answer.
+            without: sha256 of the embedded image, which does not vote if the library has it.
         """
         others = np.array([image.sha256 != without for image in self._images])
         similarity = np.where(others, self._vectors @ embedding, -np.inf).astype(np.float32)
@@ -123,18 +126,18 @@ class TypeProposer:
 
 
 def _vote(similarity: Float32, types: NDArray[np.str_]) -> tuple[str, float]:
-    """The type that the `VOTERS` nearest give most similarity to, and their mean for it."""
+    """The type with the most similarity among the `VOTERS` nearest, and its mean similarity."""
     nearest = np.argsort(-similarity, kind="stable")[:VOTERS]
     nearest = nearest[np.isfinite(similarity[nearest])]
     votes: dict[str, float] = {}
-    for i in nearest:  # nearest first, so that a tie goes to the nearer
+    for i in nearest:  # nearest first, so that ties go to the nearer one
         votes[str(types[i])] = votes.get(str(types[i]), 0.0) + max(0.0, float(similarity[i]))
     kind = max(votes, key=votes.__getitem__)
     return kind, votes[kind] / len(nearest)
 
 
 def read_proposer(category: Category) -> TypeProposer | None:
-    """What the named defects of the library teach; None if there are fewer than two."""
+    """The proposer from the named defects of the library; None if there are fewer than two."""
     if not category.keeps_patches:
         return None
     vectors, images = read_defect_embeddings(category, {"defect_type": Not("")})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,22 @@ def test_map_and_distances_are_those_of_what_was_scored_in_pixels_of_the_photo(
     row, col = np.unravel_index(int(heat.argmax()), heat.shape)
     assert spot.x - 8 <= col <= spot.x + spot.width + 8
     assert spot.y - 8 <= row <= spot.y + spot.height + 8
+
+
+def test_explaining_a_large_photo_takes_no_map_of_its_size(
+    inspector: Inspector, dataset: Path, tmp_path: Path
+) -> None:
+    photo = tmp_path / "wide.png"
+    with Image.open(queries_of(dataset)[-1]) as query:
+        query.resize((6000, 2000)).save(photo, compress_level=1)
+    prediction = inspector.inspect(photo)
+    tracemalloc.start()
+    shown = prediction.explain()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert shown.width > 2 * 1080, "the photo and its heat map, three times as wide as high"
+    file_size = photo.stat().st_size
+    assert peak - file_size < 4 * 6000 * 2000, "no room for a single float32 map of the photo"
 
 
 def test_what_is_recorded_of_a_prediction_is_what_it_says(

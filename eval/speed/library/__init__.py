@@ -1,1 +1,1 @@
-"""Storage and search of a library of many images, measured."""
+"""Measures the storage and search of a library of many images."""

@@ -1,4 +1,4 @@
-"""Writes a library of many images to the embedded store, opens it anew, and times its search."""
+"""Writes a library of many images to the embedded store, reopens it, and times its search."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "f16": {"datatype": edge.VectorStorageDatatype.Float16},
     "int8 in memory, f32 not cached": {"memory": edge.Memory.Cold, "quantization_config": _INT8},
 }
-"""Ways of the engine to store vectors, as parameters of `edge.EdgeVectorParams`."""
+"""The engine's ways to store vectors, as parameters of `edge.EdgeVectorParams`."""
 OVERSAMPLING = (1.0, 3.0)
-"""Candidates per hit that are found by quantised vectors and sorted by the full ones."""
+"""Candidates per hit that quantised vectors find and full vectors sort."""
 
 
 def remake_collection(
@@ -59,7 +59,7 @@ def remake_collection(
     indexes: Mapping[str, PayloadIndex],
     params: dict[str, Any],
 ) -> None:
-    """Make an empty collection again, with the parameters of a variant for its vectors."""
+    """Replace a collection by an empty one with the vector parameters of a variant."""
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -75,7 +75,7 @@ def remake_collection(
 
 
 class RescoringStore(EdgeStore):
-    """The embedded store; where vectors are quantised, with so many times ``top`` rescored."""
+    """The embedded store, which rescores so many times ``top`` where vectors are quantised."""
 
     oversampling: float | None = None
 
@@ -94,11 +94,11 @@ class LibraryCost:
     """Costs of one way to store the library.
 
     Attributes:
-        ingest_per_s: images written a second. optimize_s: to build the graphs.
-        disk_mib: of the whole store. open_s: from the store's name to the first answer, in a
+        ingest_per_s: images written per second. optimize_s: seconds to build the graphs. disk_mib:
+            size of the whole store. open_s: seconds from the store's name to the first answer, in a
             fresh process whose interpreter has started.
-        started_mib: the largest resident memory of that process before it opens the store.
-        peak_mib: the same after all approximate queries; mapped files count.
+        started_mib: largest resident memory of that process before it opens the store.
+        peak_mib: the same after all approximate queries, including mapped files.
     """
 
     variant: str
@@ -113,7 +113,7 @@ class LibraryCost:
 
 @dataclass(frozen=True, slots=True)
 class LibraryScale:
-    """Everything measured; of ``images`` so many were ``defective``."""
+    """All measurements of a library of ``images``, of which ``defective`` are defective."""
 
     real_images: int
     images: int
@@ -186,7 +186,7 @@ def _measure(
 def _open_and_search(
     folder: Path, queries: Sequence[Query], oversampling: Sequence[float | None]
 ) -> tuple[float, float, float, list[QueryCost]]:
-    """Seconds to open, MiB before it and at most, and what the queries took."""
+    """Seconds to open, resident MiB before opening and at most, and results of the queries."""
     started = peak_mib()
     began = time.perf_counter()
     with RescoringStore(folder) as store:
@@ -204,7 +204,7 @@ def _open_and_search(
 
 
 def library_page(scale: LibraryScale, title: str, command: str, load: str) -> str:
-    """The whole page in Markdown; ``load`` of the machine, in words."""
+    """The whole page in Markdown; ``load`` describes the load of the machine in words."""
     return page(
         "library.md", scale=scale, title=title, command=command, load=load, top=TOP, alike=ALIKE
     )

@@ -1,8 +1,8 @@
 """A library of many images sampled from a small one, and its top-10 queries, timed and checked.
 
-Each image is a point between two real ones of the same defect type, up to half the way, plus noise
-with half the scatter that the images of a type have around their mean. So an image keeps its
-neighbourhood, and no two are alike.
+Each image is a point between two real images of the same defect type, at most halfway, plus noise
+with half the scatter of a type's images around their mean. So an image keeps its neighbourhood, and
+no two are the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ADDED_AT = "2026-01-01T00:00:00+00:00"
 def sample(
     category: Category, real: Sequence[Point], count: int, rng: np.random.Generator
 ) -> Iterator[Point]:
-    """``count`` library images like the ``real`` ones, as points of the category."""
+    """``count`` library images similar to the ``real`` ones, as points of the category."""
     types = np.array([str(point.payload["defect_type"]) for point in real])
     missing = np.full(category.spec.dim, np.nan)
     vectors = {
@@ -86,7 +86,7 @@ CATEGORY = "library"
 TOP = 10
 FILTERS = ("none", "label", "label, type", "label, type, line")
 ALIKE = "deviates alike"
-"""Search of `similar` by whole image when no label or type is given."""
+"""Filter of `similar` by whole image if no label or type is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class QueryCost:
     """Top-10 queries of one kind.
 
     Attributes:
-        vector: ``whole`` or ``defect``. where: the filter beside the revision and the query's own
-            file, or `ALIKE`. method: ``exact`` or ``HNSW``. count: of queries.
-        p50_ms, p95_ms: of a query. recall: share of the exact answer that was found.
+        vector: ``whole`` or ``defect``. where: the filter in addition to the revision and the
+            query's own file, or `ALIKE`. method: ``exact`` or ``HNSW``. count: number of queries.
+            p50_ms, p95_ms: time of a query. recall: share of the exact answer that was found.
     """
 
     vector: str
@@ -110,7 +110,7 @@ class QueryCost:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A sampled image to search with: by which of its vectors, under which filter."""
+    """A query by a sampled image: the vector to search by, and the filter."""
 
     point: Point
     vector: str
@@ -118,7 +118,7 @@ class Query:
 
 
 def kinds_of(point: Point) -> list[tuple[str, str]]:
-    """The vectors and filters that an image is searched with."""
+    """The vectors and filters with which an image is searched."""
     scored = [] if point.payload["score"] is None else [(WHOLE, ALIKE)]
     if DEFECT not in point.vectors:
         return [*scored, (WHOLE, "none"), (WHOLE, "label")]
@@ -128,7 +128,7 @@ def kinds_of(point: Point) -> list[tuple[str, str]]:
 def search(
     category: Category, queries: Sequence[Query], *, exact: bool
 ) -> list[tuple[float, set[str]]]:
-    """Milliseconds and ids of the answer of each query."""
+    """Milliseconds and ids of the answer to each query."""
     answers = []
     for query in queries:
         payload = query.point.payload
@@ -163,7 +163,7 @@ def search(
 def summaries(
     queries: Sequence[Query], answers: Mapping[str, Sequence[tuple[float, set[str]]]]
 ) -> Iterator[QueryCost]:
-    """Cost and recall by vector, filter and method; ``answers`` by method, ``exact`` among them."""
+    """Cost and recall by vector, filter and method; ``answers`` by method include ``exact``."""
     truth = [ids for _, ids in answers["exact"]]
     for vector, where in itertools.product((WHOLE, DEFECT), (*FILTERS, ALIKE)):
         rows = [i for i, q in enumerate(queries) if (q.vector, q.where) == (vector, where)]

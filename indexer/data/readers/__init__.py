@@ -1,1 +1,1 @@
-"""One file a layout of data sets, tried in order."""
+"""One file per layout of data sets, tried in order."""

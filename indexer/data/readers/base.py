@@ -1,4 +1,4 @@
-"""One kind of data set layout: how it is told from others and read."""
+"""A data set layout: how it is recognised and read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Reader:
     """Reader of one layout.
 
     Attributes:
-        name: in lower case, of the layout.
-        layout: a noun phrase that tells a person how the data set is laid out.
-        accepts: whether what lies at a path that exists has this layout, by its names alone.
-        read: records in any order; DatasetError for what contradicts the layout.
-        without_normal: what is wrong with a data set at a path none of whose images is normal;
-            None where its lines or folders may say so.
+        name: name of the layout, in lower case.
+        layout: noun phrase that describes the layout to a person.
+        accepts: true if an existing path has this layout, judged only by file names.
+        read: returns records in any order; DatasetError if the content contradicts the layout.
+        without_normal: returns what is wrong with a data set that has no normal image; None if its
+            lines or folders may declare that.
     """
 
     name: str

@@ -21,12 +21,12 @@ from indexer.data.readers.base import Reader
 
 
 def accepts_labels(root: Path) -> bool:
-    """Whether a folder holds no images but those in its sub-folders."""
+    """True if a folder holds images only in its sub-folders."""
     return root.is_dir() and not _loose_images(root)
 
 
 def read_labels(root: Path) -> list[ImageRecord]:
-    """Records of the images of each sub-folder, whose name is their label."""
+    """Records of the images of each sub-folder, labelled with its name."""
     labelled = _images_by_label(root)
     if not labelled:
         raise LayoutError(f"{root} holds no images ({SUFFIXES})")
@@ -38,7 +38,7 @@ def read_labels(root: Path) -> list[ImageRecord]:
 
 
 def no_normal_folder(root: Path) -> DatasetError:
-    """What is wrong with label folders of which none is of normal images."""
+    """Error text for label folders none of which holds normal images."""
     folders = {folder.name: folder for folder in subfolders(root)}
     categories = sorted(name for name, folder in folders.items() if (folder / "train").is_dir())
     if categories:
@@ -53,7 +53,7 @@ def no_normal_folder(root: Path) -> DatasetError:
 
 
 def read_images(root: Path) -> list[ImageRecord]:
-    """Records of the images in a folder, all of them normal."""
+    """Records of the images in a folder, all of which are normal."""
     loose = _loose_images(root)
     if labelled := _images_by_label(root):
         raise LayoutError(

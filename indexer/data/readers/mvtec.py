@@ -22,12 +22,12 @@ FOLDERS = frozenset({"train", "test", "ground_truth"})
 
 
 def accepts(path: Path) -> bool:
-    """Whether one of the folders of an MVTec data set lies in this one."""
+    """True if the folder contains one of the folders of an MVTec data set."""
     return not FOLDERS.isdisjoint(folder.name for folder in subfolders(path))
 
 
 def read(root: Path) -> Iterator[ImageRecord]:
-    """Records of normal training images and of test images with the masks that belong to them."""
+    """Records of normal training images, and of test images with their masks."""
     for split in ("train", "test"):
         loose = [path.name for path in visible(root / split) if is_image(path)]
         if loose:
@@ -58,7 +58,7 @@ def read(root: Path) -> Iterator[ImageRecord]:
 
 
 def _pair_masks(images: Sequence[Path], folder: Path, mask_folder: Path) -> dict[Path, Path]:
-    """Mask ``NAME_mask`` (or else ``NAME``) of each image NAME, of any image suffix."""
+    """Mask ``NAME_mask`` (or ``NAME``) of each image NAME, with any image suffix."""
     masks = {_stem(path, mask_folder): path for path in images_at(mask_folder)}
     pairs = {
         image: masks[key]
@@ -77,7 +77,7 @@ def _pair_masks(images: Sequence[Path], folder: Path, mask_folder: Path) -> dict
 
 
 def _stem(path: Path, folder: Path) -> str:
-    """Name of a file below a folder without its suffix, however its accents are encoded."""
+    """Path of a file below a folder without its suffix, however its accents are encoded."""
     return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 

@@ -1,4 +1,4 @@
-"""CSV files with a line per image."""
+"""CSV files with one line per image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ COLUMNS = ("path", "label", "defect_type", "split", "mask")
 
 
 def accepts(path: Path) -> bool:
-    """Whether the file is called CSV."""
+    """True if the file is named like a CSV file."""
     return path.suffix.lower() == ".csv" and not path.is_dir()
 
 
 def read(path: Path) -> list[ImageRecord]:
-    """Records of the lines; paths are relative to the file's folder."""
+    """Records of the lines; paths are relative to the folder of the file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return list(_csv_records(path, stream))
@@ -45,7 +45,7 @@ def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[ImageRecord]:
         try:
             record = _csv_record(path.parent, row)
             if record.path in seen:
-                raise ValueError(f"{record.path} came before, on line {seen[record.path]}")
+                raise ValueError(f"{record.path} appeared before, on line {seen[record.path]}")
         except ValueError as error:
             raise DatasetError(f"line {reader.line_num} of {path}: {error}") from error
         seen[record.path] = reader.line_num
@@ -55,9 +55,9 @@ def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[ImageRecord]:
 
 
 def _csv_record(folder: Path, row: dict[str, str]) -> ImageRecord:
-    """Record of one row; ValueError without the place where it makes no sense."""
+    """Record of one row; the ValueError for an invalid row does not name its place."""
     if None in row:
-        raise ValueError("more fields than columns; put a text with commas into quotes")
+        raise ValueError("more fields than columns; put text with commas in quotes")
     fields = {name: value.strip() for name, value in row.items()}
     if not fields["path"]:
         raise ValueError("expected an image path, got none")

@@ -82,7 +82,7 @@ def test_image_in_quarantine_is_not_set_aside_again_and_may_leave(learnt: Vector
     aside = by_split(current(learnt), "bank")[0].image_id
     patches = quarantine(learnt, aside).patches
     assert patches < 0
-    with pytest.raises(CategoryError, match=f"image {aside} is in quarantine already"):
+    with pytest.raises(CategoryError, match=f"image {aside} is already in quarantine"):
         quarantine(learnt, aside)
     counts = current(learnt).entry.counts
     change = remove(learnt, aside)

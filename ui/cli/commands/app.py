@@ -34,6 +34,7 @@ def ui(
     Set VECSPECT_UI_PASSWORD to ask visitors for a password.
     """
     try:
+        from streamlit import net_util
         from streamlit.web import bootstrap
     except ImportError:
         raise VecspectError(
@@ -58,6 +59,9 @@ def ui(
         "client_toolbarMode": "minimal",
         "client_showErrorDetails": "none",
     }
+    # Streamlit asks a host on the internet for this machine's address when a page of another
+    # origin calls
+    net_util.get_external_ip = lambda: None
     app = str(Path(__file__).parents[2] / "app" / "entry.py")
     bootstrap.load_config_options(server)
     bootstrap.run(app, False, [], server)
