@@ -1,4 +1,4 @@
-"""Settings of the command line and the app: those of `indexer.settings` and the app's own."""
+"""Settings of the command line and the app: the library's and the app's own."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ TRAIN, TEST_NORMAL, TEST_DEFECTIVE, SEED = 80, 20, 24, 0
 
 
 def run_demo(out: Path, on_progress: Progress) -> None:
-    """Make data, learn, score, look up, report; everything under ``out``, made anew."""
+    """Make data, learn, score, look up, report; everything under ``out`` is replaced."""
     began = time.perf_counter()
     data, store_folder = out / "data", out / "store"
     for folder in (data, store_folder, out / "pictures"):
@@ -67,7 +67,7 @@ def run_demo(out: Path, on_progress: Progress) -> None:
     for report in reports:
         shown = next(ref for ref in report.heatmaps if ref.kind == "best defect")
         say(f"heat map:  {out / shown.picture}")
-    say(f"\nThe job took {time.perf_counter() - began:.0f} s. Go on with the same store:")
+    say(f"\nThe whole job took {time.perf_counter() - began:.0f} s. Go on with the same store:")
     first = CATEGORIES[0]
     say(f"  vecspect score {data / first / 'test'} --category {first} --store {store_folder}")
 
@@ -76,8 +76,8 @@ _COLUMNS: Columns = {
     "category": "{.category}",
     "image AUROC": "{.image_auroc:.4f}",
     "pixel AUROC": "{.pixel_auroc:.4f}",
-    "false rejects asked": lambda report: percent_text(report.alpha_reject),
-    "false rejects seen": "{0.false_reject.successes}/{0.false_reject.n}",
+    "nominal false rejects": lambda report: percent_text(report.alpha_reject),
+    "realised false rejects": "{0.false_reject.successes}/{0.false_reject.n}",
     "recall": "{0.recall.successes}/{0.recall.n}",
     "ms per image": "{.median_ms:.0f}",
 }

@@ -53,7 +53,7 @@ def describe_build(build: BuildReport, *, levels_changed: bool) -> str:
     )
 
 
-def describe_change(change: Change, alone: LevelImage | None, remark: str = "") -> Iterator[str]:
+def describe_change(change: Change, decisive: LevelImage | None, remark: str = "") -> Iterator[str]:
     """Lines on what a change of images did, and on the levels in force after it."""
     yield describe_revision(change.entry, changed=bool(change.images))
     if not change.images:
@@ -61,17 +61,17 @@ def describe_change(change: Change, alone: LevelImage | None, remark: str = "") 
     if remark:
         yield remark
     if change.uncovered:
-        yield f"{change.uncovered} patches of the calibration images were covered by this alone."
-    yield describe_levels(change.entry, alone)
+        yield f"{change.uncovered} patches of the calibration images were covered by nothing else."
+    yield describe_levels(change.entry, decisive)
 
 
-def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
-    """The levels in force, what 1 % takes if n does not support it, what sets one ``alone``."""
+def describe_levels(entry: CatalogEntry, decisive: LevelImage | None) -> str:
+    """The levels in force, what 1 % requires if n is too small, and the ``decisive`` image."""
     calibration = read_calibration(entry)
     most = "at most " if calibration.bound == 1 else "about "
     reject = f"{most}{calibration.alpha_reject:.2%} of normal parts"
     if calibration.method.name == "synthetic-f1":
-        reject = "what best parts them from synthetic defects"
+        reject = "the threshold that best separates them from synthetic defects"
     lines = [
         f"reject above {calibration.threshold:.4g}: {reject}; review above "
         f"{calibration.review_threshold:.4g}: {most}{calibration.alpha_review:.2%}."
@@ -86,13 +86,13 @@ def describe_levels(entry: CatalogEntry, alone: LevelImage | None) -> str:
             more = f"(about {about} more normal images at --holdout {holdout:g})."
         lines.append(
             f"{calibration.n} calibration images support no less than "
-            f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} takes {missing} more {more}"
+            f"{1 / (calibration.n + 1):.2%}; {DEFAULT_REJECT:.0%} requires {missing} more {more}"
         )
-    if alone:
+    if decisive:
         lines.append(
-            f"The reject level is the score of one image, {alone.path} (the next highest is "
-            f"{alone.next_score:.4g}). Look at it: if it is no good part, "
-            f"vecspect quarantine {alone.image_id} --category {entry.category}"
+            f"The reject level is the score of one image, {decisive.path} (the next highest is "
+            f"{decisive.next_score:.4g}). If it does not show a good part: "
+            f"vecspect quarantine {decisive.image_id} --category {entry.category}"
         )
     return "\n".join(lines)
 
@@ -155,7 +155,7 @@ def describe_drift(drift: DriftReport) -> str:
         f"{drift.category} ({drift.backbone}), revision {drift.revision}, "
         f"{drift.age_days:.1f} days old: {verdict}. {drift.images} images, "
         f"{drift.rejected:.1%} rejected; {drift.calibration_images} calibration images of the "
-        f"{drift.images_for_one_percent} that a level of 1 % takes.\n"
+        f"{drift.images_for_one_percent} that a level of 1 % requires.\n"
         f"A false alarm has a probability of at most {RATE:.0%} in {WINDOW} images.\n"
     )
     return line + columns_table(_WATCHED, drift.signals)

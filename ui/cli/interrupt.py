@@ -28,9 +28,9 @@ class Interrupted(BaseException):
 def ends_on_interrupt() -> Iterator[None]:
     """Let Ctrl-C end the process: tidily within `GRACE` seconds, otherwise at once.
 
-    Python runs signal handlers between two of its own instructions alone, and threads of a pool
-    are waited for. So a thread of its own sees the signal too and ends the process after `GRACE`,
-    or at a second Ctrl-C. That loses nothing: what is committed stays, what is not is done again.
+    Python runs signal handlers only between two of its own instructions, and waits for the threads
+    of a pool. So a thread of our own watches for the signal too and ends the process after `GRACE`,
+    or at a second Ctrl-C. Nothing is lost: what is committed stays, the rest is done again.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # ignored, as for a job in the background, or handled by whoever calls

@@ -33,7 +33,9 @@ BackboneName = Annotated[
 ]
 BackboneNames = Annotated[
     list[str] | None,
-    typer.Option("--backbone", help="A name from `vecspect backbones`; repeatable."),
+    typer.Option(
+        "--backbone", metavar="NAME", help="A name from `vecspect backbones`; repeatable."
+    ),
 ]
 NamedWeights = Annotated[
     list[str] | None,
@@ -47,7 +49,7 @@ Coreset = Annotated[
 Holdout = Annotated[
     float | None, typer.Option(help="Share of the normal images kept out to calibrate.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Of the split and the coreset.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split and the coreset.")]
 Reject = Annotated[
     float | None, typer.Option("--reject", help="False-reject rate at which to reject.")
 ]
@@ -60,11 +62,11 @@ Precision = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu (OpenVINO, the default) or cuda (torch).")]
 InputSize = Annotated[int | None, typer.Option(help="Side in pixels that images are resized to.")]
 Crop = Annotated[
-    int | None, typer.Option(help="See only the centre of that many pixels; the border is lost.")
+    int | None, typer.Option(help="Side in pixels of the centre that is used; the border is lost.")
 ]
 Padding = Annotated[
     bool | None,
-    typer.Option("--no-padding", help="EfficientAD without zero padding: loses 16 px of border."),
+    typer.Option("--no-padding", help="EfficientAD without zero padding; loses 16 px of border."),
 ]
 CalibrationMethod = Annotated[
     str | None,
@@ -75,7 +77,7 @@ CalibrationMethod = Annotated[
 ]
 ImageIds = Annotated[list[str], typer.Argument(metavar="IMAGE_ID")]
 ImageId = Annotated[str, typer.Argument(metavar="IMAGE_ID")]
-Top = Annotated[int, typer.Option(min=1, help="How many.")]
+Top = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 ListedBackbone = Annotated[
     str, typer.Option("--backbone", help="A name from `vecspect backbones`.")
 ]

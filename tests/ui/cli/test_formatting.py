@@ -79,10 +79,14 @@ def test_build_is_told_by_its_counts_or_as_unchanged(category: Category) -> None
     )
 
 
-def test_few_calibration_images_are_told_with_what_a_hundredth_takes(entry: CatalogEntry) -> None:
+def test_few_calibration_images_are_told_with_how_many_more_one_percent_requires(
+    entry: CatalogEntry,
+) -> None:
     few = formatting.describe_levels(with_calibration(entry, 19), None).splitlines()
     assert few[0].startswith("reject above 18: at most 5.00% of normal parts; review above ")
-    assert few[1].startswith("19 calibration images support no less than 5.00%; 1% takes 80 more ")
+    assert few[1].startswith(
+        "19 calibration images support no less than 5.00%; 1% requires 80 more "
+    )
     assert few[1].endswith("(about 400 more normal images at --holdout 0.2).")
     assert len(formatting.describe_levels(with_calibration(entry, 99), None).splitlines()) == 1
 
@@ -114,7 +118,7 @@ def test_change_of_images_tells_remark_uncovered_patches_and_levels(category: Ca
     lines = list(formatting.describe_change(change, None, "A remark."))
     assert lines[1:3] == [
         "A remark.",
-        "7 patches of the calibration images were covered by this alone.",
+        "7 patches of the calibration images were covered by nothing else.",
     ]
     assert lines[3].startswith("reject above ")
     assert len(list(formatting.describe_change(Change(category, ()), ALONE, "A remark."))) == 1

@@ -26,7 +26,8 @@ def benchmark(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also score by this baseline: brute-force, against every normal patch; repeatable."
+            metavar="NAME",
+            help="Also score by a baseline: brute-force, against every normal patch; repeatable.",
         ),
     ] = None,
     retrieval: Annotated[
@@ -38,10 +39,11 @@ def benchmark(
 ) -> None:
     """Learn each data set with each backbone, score its test images, write a report.
 
-    With --retrieval, find for each defective image those of its type (as a whole, by what deviates,
-    and by the box around its mask if it has one), and as a whole those of the label that a normal
-    or defective image has; leave the image out, and if names tell that several show one part, also
-    these; and write retrieval.md. The store in use is not touched.
+    With --retrieval, search the images of each data set for those like each test image, leaving
+    out the image itself and, where file names tell, other images of the same part. For defective
+    images: whether the first hits are of the same defect type, by the whole image, by what deviates
+    and by the box around the mask. For all: whether they have the same label. Writes retrieval.md.
+    The store in use is not touched.
     """
     settings = options.settings_of(**asdict(learning), **asdict(network))
     names, files = backbone or [settings.backbone], options.weights_by_name(weights)

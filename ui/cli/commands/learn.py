@@ -75,9 +75,9 @@ def index(
         suspects = _suspects(learnt, records, loaded) if audit else []
         if not build.changed or chosen != learnt_by:
             learnt = _set_levels(learnt, chosen, settings, lambda: loaded)
-        alone = level_image(learnt)
+        decisive = level_image(learnt)
     say(describe_build(build, levels_changed=learnt.entry != build.entry))
-    say(describe_levels(learnt.entry, alone))
+    say(describe_levels(learnt.entry, decisive))
     if audit:
         say(columns_table(SUSPECTS, suspects[: max(10, len(suspects) // 10)]))
     for path in build.duplicates:
@@ -132,7 +132,8 @@ def calibrate(
 ) -> None:
     """Set the levels, or the calibration method, of a category; no image is needed.
 
-    Only synthetic defects, for synthetic-f1 and --recall, need the calibration images, and once.
+    Except for synthetic defects: for synthetic-f1 and --recall they are made from the calibration
+    images, once.
     """
     from eval.benchmark.recall_report import recall_figure, recall_table
     from indexer.calibration.expected_recall import estimated_recall
@@ -145,10 +146,10 @@ def calibrate(
         network = partial(scoring.network, before)
         after = _set_levels(before, chosen, settings, network, for_recall=recall is not None)
         caught = estimated_recall(after) if recall else []
-        alone = level_image(after)
+        decisive = level_image(after)
     changed = after.entry.revision != before.entry.revision
     say(describe_revision(after.entry, changed=changed))
-    say(describe_levels(after.entry, alone))
+    say(describe_levels(after.entry, decisive))
     if recall:
         say(recall_table(caught))
         recall_figure(caught).savefig(recall, dpi=110)

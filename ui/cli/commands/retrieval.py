@@ -66,7 +66,7 @@ def similar(
         bool,
         typer.Option("--across-categories", help="Also search categories of the same network."),
     ] = False,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 5,
+    top: options.Top = 5,
     maps: Annotated[
         Path | None, typer.Option(help="Write an explaining picture per hit to this folder.")
     ] = None,
@@ -76,20 +76,19 @@ def similar(
 ) -> None:
     """Show the library images most like IMAGE: as a whole, in what deviates, or in a box.
 
-    By whole image, those that deviate from normal as IMAGE does come first: of a rejected image
-    the rejected ones, of any other those learnt from and those that score no higher. With --label
-    or --defect-type looks alone decide.
+    By whole image, images with a verdict like that of IMAGE come first: for a rejected image the
+    rejected ones, for any other those learnt from and those that score no higher. With --label or
+    --defect-type only the embedding counts.
 
-    By region, --box X,Y,W,H, each hit shows where it matched. Not every patch of the library is
-    kept: of defective images those that deviate; of normal ones those in the memory bank, so
-    normal images outside it are not found.
+    By region, --box X,Y,W,H, each hit shows where it matched. Patches are kept of what deviates in
+    defective images and of the memory bank, so normal images outside the bank are not found.
     """
     if label:
         options.one_of(label, ("normal", "defective"), "--label")
     fields = options.pairs_of(where, "--where")
     asked, region = options.one_of(by, _BY, "--by"), _box(box)
     if (asked == "region") != (region is not None):
-        raise typer.BadParameter("by region takes a box, and nothing else does", param_hint="--box")
+        raise typer.BadParameter("--box and --by region go together", param_hint="--box")
     for one, said in ((region, "by region searches"), (maps, "pictures are of hits of")):
         if one and across_categories:
             raise typer.BadParameter(f"{said} one category", param_hint="--across-categories")
@@ -177,7 +176,7 @@ def outliers(
     *,
     stored: options.StoredOptions,
 ) -> None:
-    """List the normal images that look least like the other normal ones as a whole."""
+    """List the normal images that look least like the other normal ones, as whole images."""
     from search.retrieval.outliers import unusual_images
 
     with stored.open(category) as opened:

@@ -19,9 +19,9 @@ _COLUMNS: Columns = {
     "revision": "{[revision]}",
     "bank images": "{[bank_images]}",
     "patches": "{[bank_patches]}",
-    "calibration": "{[calibration_images]}",
-    "test": "{[test_images]}",
-    "method": "{[method]}",
+    "calibration images": "{[calibration_images]}",
+    "test images": "{[test_images]}",
+    "calibrated by": "{[calibration]}",
     "smallest level": lambda d: f"{d['smallest_alpha']:.2%}" if d["smallest_alpha"] else "any",
     "bound": "{[bound]}",
     "reject level": "{[alpha_reject]:.2%}",
@@ -62,7 +62,7 @@ def _described(entry: CatalogEntry) -> dict[str, Any]:
         "threshold": calibration.threshold,
         "alpha_reject": calibration.alpha_reject,
         "alpha_review": calibration.alpha_review,
-        "method": calibration.method.name,
+        "calibration": calibration.method.name,
         "smallest_alpha": calibration.smallest_alpha,
         "bound": describe_bound(calibration, entry.counts),
         "n": calibration.n,
@@ -82,7 +82,7 @@ def audit(
     *,
     stored: options.StoredOptions,
 ) -> None:
-    """Rank the normal images by how little they look like the others; for `quarantine`."""
+    """Rank the normal images by how unusual they are, to find what to `quarantine`."""
     from search.monitoring.audit import audit as rank
     from ui.cli.formatting import SUSPECTS
 
@@ -95,7 +95,7 @@ def audit(
 def drift(
     category: options.Category, as_json: options.AsJson = False, *, stored: options.StoredOptions
 ) -> None:
-    """Tell whether scores, light and focus are still those of the calibration images."""
+    """Tell whether scores, light and focus have drifted from those of the calibration images."""
     from search.monitoring.drift import check_drift
     from ui.cli.formatting import describe_drift
 

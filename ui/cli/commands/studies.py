@@ -47,8 +47,8 @@ def calibration(
 
 def updates(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A labelled data set.")],
-    backbone: Annotated[str, typer.Option(help="A name from `vecspect backbones`.")] = "compact",
-    weights: Annotated[Path | None, typer.Option(help="Weight file.")] = None,
+    backbone: options.ListedBackbone = "compact",
+    weights: options.Weights = None,
     out: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
     """Measure incremental updates, audit and drift alarm on one data set."""

@@ -39,15 +39,13 @@ def add(
     *,
     scoring: options.ScoringOptions,
 ) -> None:
-    """Let images join a category: normal ones the memory bank, with what is new about them."""
+    """Add images to a category: normal ones to the memory bank, with the patches that are new."""
     from indexer.data.image_records import expand_paths
     from indexer.update.insertion import add_images
 
     options.one_of(label, ("normal", "defective"), "--label")
     if defect_type and label != "defective":
-        raise typer.BadParameter(
-            "expected with --label defective alone", param_hint="--defect-type"
-        )
+        raise typer.BadParameter("expected only with --label defective", param_hint="--defect-type")
     if replay and label != "normal":
         raise typer.BadParameter(
             "defective images change no verdict, expected --label normal", param_hint="--replay"
@@ -71,7 +69,9 @@ def add(
             note_skipped(skipped)
         remark = ""
         if label == "normal" and change.images and not change.patches:
-            remark = "The memory bank did not grow: it covers them already, or they calibrate."
+            remark = (
+                "The memory bank did not grow: it covers them already, or they are for calibration."
+            )
         _tell(change, as_json, remark)
     if change.skipped:
         raise typer.Exit(options.FAILED)
@@ -85,7 +85,7 @@ def remove(
     *,
     stored: options.StoredOptions,
 ) -> None:
-    """Let images leave a category: no score, neighbour or evidence comes from them again."""
+    """Remove images from a category: no score, neighbour or evidence comes from them again."""
     from indexer.update.removal import remove_images
 
     with stored.open(category) as opened:
@@ -137,7 +137,7 @@ def rollback(
     *,
     stored: options.StoredOptions,
 ) -> None:
-    """Make the state of an earlier revision the next one."""
+    """Go back to an earlier revision, as a new one."""
     from indexer.update.rollback import rollback as go_back
     from ui.cli.formatting import describe_revision
 

@@ -41,13 +41,13 @@ def test_status_tells_method_number_smallest_level_and_bound(
     own_vecspect: OwnVecspect,
 ) -> None:
     told = status_of(own_vecspect)
-    assert (told["method"], told["n"], told["smallest_alpha"]) == ("conformal", 3, 0.25)
+    assert (told["calibration"], told["n"], told["smallest_alpha"]) == ("conformal", 3, 0.25)
     assert told["bound"] == "at most alpha, exactly"
     assert (
         own_vecspect("calibrate", "-c", "grid", "--calibration", "sigma", "--reject", 0.01)[0] == 0
     )
     told = status_of(own_vecspect)
-    assert (told["method"], told["alpha_reject"]) == ("sigma", pytest.approx(0.01))
+    assert (told["calibration"], told["alpha_reject"]) == ("sigma", pytest.approx(0.01))
     assert told["bound"] == "no bound on the false-reject rate"
     code, _, err = own_vecspect("calibrate", "-c", "grid", "--calibration", "cross-conformal")
     assert (code, "vecspect index DATASET --category grid --calibration" in err) == (1, True)
