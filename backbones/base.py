@@ -35,8 +35,8 @@ class BackboneSpec:
         gmacs: billions of multiply-adds per image; 0 if not counted.
         weights: ``bundled`` (in this package), ``hub`` (timm's) or ``file`` (``--weights`` only).
         licence: licence of the weights at that source.
-        trained_on: the images that taught the weights, and the network that did, if one did.
-        source: where to get the weights, beside the hub.
+        trained_on: training images of the weights, and their teacher network, if any.
+        source: where to get the weights, besides the hub.
         published: names under which the weights are published as files. Eight hex digits in such a
             name begin the file's SHA-256, as torchvision's do.
         hub_tag: timm's pretrained tag.
@@ -124,7 +124,7 @@ class BackboneSpec:
 
     @property
     def hub_repository(self) -> str:
-        """Where timm's weights lie on the model hub."""
+        """Repository of timm's weights on the model hub."""
         return f"timm/{self.architecture}.{self.hub_tag}"
 
     @property

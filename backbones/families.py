@@ -22,7 +22,7 @@ class Family:
         level: ``patch`` for patch embeddings, ``image`` for one embedding per image, which is
             scored directly.
         normalised: a category normalises the channels over its normal images.
-        about: what it makes of an image, in a phrase.
+        about: description of its embeddings, in a phrase.
         border: input pixels on each side that no cell covers if maps are not padded.
         transformer: int8 quantises it as a transformer.
         unquantised: OpenVINO layers that stay in floating point in int8.

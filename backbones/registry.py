@@ -43,7 +43,7 @@ def list_backbones() -> list[BackboneState]:
 
 
 def describe_backbone(name: str) -> BackboneState:
-    """What ``name`` is, as `load_backbone` takes it, without loading it."""
+    """The spec of the network that `load_backbone` would load as ``name``, without loading it."""
     if folder := exported_folder(name):
         return BackboneState(read_card(folder / CARD).spec, "exported")
     spec = find_spec(name)

@@ -36,7 +36,7 @@ def markdown_table(heads: str, rows: Iterable[str]) -> str:
 
 
 def write_csv(rows: Sequence[DataclassInstance], file: Path) -> None:
-    """Write one line per dataclass of a kind, under the names of its fields."""
+    """Write equal dataclasses to CSV, one line each, under the names of their fields."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(field.name for field in fields(rows[0]))

@@ -60,7 +60,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value of a setting as it was given, and by what: a file, a variable or ``flag``."""
+    """A given value of a setting, and its origin: a file, a variable or ``flag``."""
 
     value: Any
     origin: str
@@ -88,10 +88,10 @@ def read_settings(kind: type[SettingsT], **flags: Any) -> SettingsT:
 
 
 def given_settings(kind: type[Settings], **flags: Any) -> dict[str, Given]:
-    """What is given of the settings, by name; all others have their defaults.
+    """The settings that are given, by name; all others have their defaults.
 
     Raises:
-        SettingsError: an unknown key in the file or environment.
+        SettingsError: the file or environment holds an unknown key.
     """
     of_flags = {k: Given(value, "flag") for k, value in flags.items() if value is not None}
     return {**_from_file(kind), **_from_environment(kind), **of_flags}
@@ -102,7 +102,7 @@ def _from_file(kind: type[Settings]) -> dict[str, Given]:
     file = Path(named) if named else CONFIG_FILE
     if not file.exists():
         if named:
-            raise SettingsError(f"no settings file at {file}. Name one there is, or none.")
+            raise SettingsError(f"no settings file at {file}. Name an existing one, or none.")
         return {}
     content = _read_yaml(file)
     _check_keys(kind, file, content)
@@ -140,12 +140,12 @@ def _check_keys(kind: type[Settings], file: Path, content: Mapping[str, Any]) ->
         )
     raise SettingsError(
         f"unknown setting '{unknown[0]}' in {file}. Known: {', '.join(kind.model_fields)}. "
-        f"Is it a file of something else? {way_out}."
+        f"Is it the file of another program? {way_out}."
     )
 
 
 def _from_environment(kind: type[Settings]) -> dict[str, Given]:
-    """Values of the variables that are set and not empty; those with our prefix win."""
+    """Values of the variables that are set and not empty; those with vecspect's prefix win."""
     variables = {f"{_PREFIX}{name.upper()}": name for name in kind.model_fields}
     known = set(variables) | _NO_SETTINGS
     unknown = sorted(k for k in os.environ if k.startswith(_PREFIX) and k not in known)
@@ -163,7 +163,7 @@ def _from_environment(kind: type[Settings]) -> dict[str, Given]:
 
 
 def _parsed(kind: type[Settings], name: str, text: str) -> Any:
-    """A list from JSON; anything else, and what is no JSON, as it stands."""
+    """A list parsed from JSON; any other text is returned unchanged."""
     if get_origin(kind.model_fields[name].annotation) is not list:
         return text
     try:

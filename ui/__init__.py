@@ -1,1 +1,1 @@
-"""What a person touches: the command line, the app and the demo."""
+"""The user's side: the command line, the app and the demo."""

@@ -15,7 +15,7 @@ MOST_UPLOADED = 50 << 20
 
 
 class AppSettings(Settings):
-    """Which files the app shows and keeps, and whom it lets in; every command knows these keys."""
+    """Settings of the app on top of the common ones; every command knows these keys."""
 
     image_roots: list[Path] = Field([Path()])
     ui_folder: Path = Path("ui_data")
@@ -33,7 +33,7 @@ def load_settings(**flags: Any) -> AppSettings:
 
 
 def origins(**flags: Any) -> dict[str, str]:
-    """Where each setting comes from: ``default``, ``flag``, a file or an environment variable."""
+    """Origin of each setting: ``default``, ``flag``, a file or an environment variable."""
     given = given_settings(AppSettings, **flags)
     return {
         name: given[name].origin if name in given else "default"

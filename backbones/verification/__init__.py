@@ -1,1 +1,1 @@
-"""Tells the published weights of a network from others, by what they make of a picture."""
+"""Tells the published weights of a network from others, by its features of one picture."""

@@ -1,4 +1,4 @@
-"""Ten numbers that tell the published weights of a network from others.
+"""Canonical vectors: ten numbers per network that tell its published weights from others.
 
 python -m backbones.verification.canonical     draws the picture they are of
 """
@@ -16,12 +16,12 @@ from backbones.pipeline import embed_image
 from backbones.weights import ASSETS
 
 PICTURE = ASSETS / "verify.png"
-"""Any picture does that every filter finds something in; this one is ours."""
+"""Any picture in which every filter finds something would do; vecspect draws this one itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """Ten values of the middle patch embedding of `PICTURE`, and the weights that give them."""
+    """Ten values of the central patch embedding of `PICTURE`, and the weights that give them."""
 
     weights: str
     vector: tuple[float, ...]
@@ -37,11 +37,11 @@ CANONICAL = {
         (0.1669, 0.3285, 2.337, 0.09384, 0.2715, 0.5615, 0.03636, 0.07492, 0.2739, 0.2516),
     ),
 }
-"""By name of the network. A new one: `canonical_vector` of the published weights in f32."""
+"""Canonical vectors by network. A new one is `canonical_vector` of the published weights in f32."""
 
 
 def canonical_vector(backbone: Backbone) -> tuple[float, ...]:
-    """Ten values of the patch embedding in the middle of the picture, at even distances."""
+    """Ten evenly spaced values of the patch embedding in the middle of the picture."""
     patches = patches_of_picture(backbone)
     rows, columns, dim = patches.shape
     middle = patches[rows // 2, columns // 2]
@@ -61,7 +61,7 @@ def patches_of_picture(backbone: Backbone) -> Float32:
 
 
 def draw_picture() -> Image.Image:
-    """Rings, stripes and blocks of many colours, drawn in whole numbers: the same everywhere."""
+    """Draw rings, stripes and blocks of many colours in integers, so that all machines agree."""
     y, x = np.mgrid[0:128, 0:128]
     rings = ((x - 45) ** 2 + (y - 75) ** 2) // 24 % 256 // 32 * 36
     stripes = (x + 2 * y) // 9 % 2 * 160 + x // 16 * 12

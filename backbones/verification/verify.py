@@ -1,4 +1,4 @@
-"""Whether the weights of a network are those that were published, and how long an image takes."""
+"""Verifies that a network has its published weights, and measures its time per image."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from backbones.verification.canonical import (
 from backbones.weights import sha256_of
 
 TOLERANCE = 0.005
-"""Difference allowed, as a share of the largest canonical value: half-precision files pass."""
+"""Largest allowed difference, as a share of the largest canonical value; half-precision files "
+"pass."""
 RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a network made of the picture, beside what is known of its weights.
+    """Result of a network on the picture, with everything known about its published weights.
 
     Attributes:
-        vector: ten values of the patch embedding in the middle, at even distances.
-        expected: None where no canonical vector is known.
-        names: of the files in which the weights are published.
-        published: the one of these that the weights are byte for byte, by its digest.
+        vector: ten evenly spaced values of the patch embedding in the middle.
+        expected: the canonical vector; None if none is known.
+        names: names of the files in which the weights are published.
+        published: the one of these files whose digest equals that of the weights.
     """
 
     name: str
@@ -50,14 +51,14 @@ class Verification:
 
     @property
     def right(self) -> bool | None:
-        """Whether the weights are those that are known; None where nothing tells."""
+        """True if the weights are the published ones; None if that cannot be told."""
         if self.difference is not None:
             return self.difference <= TOLERANCE
         return True if self.published else None
 
 
 def verify(backbone: Backbone) -> Verification:
-    """The network on the picture, beside its canonical vector and the digests of its files."""
+    """Run the network on the picture, and compare with its canonical vector and file digests."""
     spec, source = backbone.spec, backbone.source
     digest = sha256_of(source) if source and source.is_file() else ""
     begins = {name: name.rpartition("-")[2].partition(".")[0] for name in spec.published}
@@ -65,14 +66,14 @@ def verify(backbone: Backbone) -> Verification:
     return Verification(
         spec.name,
         canonical_vector(backbone),
-        CANONICAL.get(spec.name) if spec in SPECS else None,  # at another size it is another
+        CANONICAL.get(spec.name) if spec in SPECS else None,  # another size gives another vector
         spec.published,
         next(same, None),
     )
 
 
 def median_ms(backbone: Backbone) -> float:
-    """Median milliseconds from the file of one image to its embeddings, after a warm-up."""
+    """Median milliseconds from one image file to its embeddings, after a warm-up."""
     patches_of_picture(backbone)
     took = []
     for _ in range(RUNS):

@@ -119,11 +119,11 @@ def _measure_bank(
                 "vecspect": partial(_vecspect, vectors, index),
                 "numpy fp32": partial(_numpy, vectors, bank, squared),
                 "torch.cdist": partial(_torch, vectors, tensor),
-                "fp32 matrix product alone": partial(_product, vectors, bank),
+                "bare fp32 matrix product": partial(_product, vectors, bank),
             },
             rows,
         )
-        del found["fp32 matrix product alone"]
+        del found["bare fp32 matrix product"]
         if external:
             sent, target = external.write("queries", vectors), external.folder / "indices.npy"
             answer = external.ask("faiss_search", queries=sent, indices=str(target))

@@ -1,4 +1,4 @@
-"""Whether threads that share one inspector get the answers of one thread, and how fast."""
+"""Study of threads that share one inspector: the correctness of their answers, and their speed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def study_threads(
     calls: int,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Iterator[tuple[str, str]]:
-    """What was measured and the figure: wrong answers of ``calls``, images a second by threads.
+    """Measurements with their figures: wrong answers among ``calls``, images per second by threads.
 
     Args:
         paths: images that can be read, scored again and again.

@@ -37,8 +37,8 @@ _SIGNALS = ("scores", "scores that pass", *QUALITY_STATISTICS)
 ALARM = len(_SIGNALS) / RATE
 """Capital at which a watched value raises the alarm."""
 _WORDS = {
-    "scores": ("stranger", "more alike"),
-    "scores that pass": ("stranger", "more alike"),
+    "scores": ("more anomalous", "more normal"),
+    "scores that pass": ("more anomalous", "more normal"),
     "brightness": ("brighter", "darker"),
     "sharpness": ("sharper", "more blurred"),
 }

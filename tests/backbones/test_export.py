@@ -137,11 +137,11 @@ Damage = Callable[[Path], object]
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (cut_bin, "network.xml and network.bin are not those that network.json tells of."),
-        (turn_a_bit, "network.xml and network.bin are not those that network.json tells of."),
+        (cut_bin, "network.xml and network.bin are not the files that network.json describes."),
+        (turn_a_bit, "network.xml and network.bin are not the files that network.json describes."),
         (lambda f: (f / "network.bin").unlink(), "lacks network.xml or network.bin. Export it"),
         (lambda f: (f / "network.xml").unlink(), "lacks network.xml or network.bin. Export it"),
-        (lambda f: (f / "network.xml").write_text("<net"), "are not those that network.json tells"),
+        (lambda f: (f / "network.xml").write_text("<net"), "are not the files that network.json describes"),
         (lambda f: (f / "network.json").unlink(), "holds no exported network (network.json is"),
         (lambda f: (f / "network.json").write_text("{"), "network.json cannot be used: "),
         (lambda f: (f / "network.json").write_text("[1]"), "network.json cannot be used: "),
@@ -169,7 +169,7 @@ def test_weights_of_another_network_are_noticed(
     other = tmp_path / "other.xml"
     export(tiny_network(), replace(TINY, mean=(0.0, 0.0, 0.0)), other, "others")
     shutil.copy(other.with_suffix(".bin"), folder / "network.bin")
-    assert "are not those that" in refusal(folder)
+    assert "are not the files that" in refusal(folder)
 
 
 @pytest.mark.parametrize(

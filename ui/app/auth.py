@@ -1,4 +1,4 @@
-"""Who may see the pages: everyone, whom a proxy names, or who knows the password."""
+"""Access to the pages: for everyone, for users named by a proxy, or with the password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Attempts:
         self.wrong, self.closed_until = 0, 0.0
 
     def check(self, given: str, password: str) -> str:
-        """Why the visitor is not let in; empty for the password."""
+        """Reason why the visitor is not let in; empty if the password is right."""
         if time.monotonic() < self.closed_until:
             return "Too many wrong passwords. Wait a minute, then try again."
         if hmac.compare_digest(given.encode(), password.encode()):
@@ -40,7 +40,7 @@ def attempts() -> Attempts:
 
 
 def admitted() -> bool:
-    """Whether this visitor may see the pages."""
+    """True if this visitor may see the pages."""
     password, header = app_state().settings.ui_password, app_state().settings.ui_user_header
     if not (password or header):
         return True

@@ -25,7 +25,7 @@ _CHUNK = 8
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be scored against which category; results lie beside it."""
+    """Images to be scored against a category; results are stored beside it."""
 
     folder: Path
     key: Key
@@ -33,7 +33,7 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """When it was begun, and of what."""
+        """Time at which it was begun, and its category."""
         return self.folder.name
 
     def results(self) -> list[dict[str, Any]]:

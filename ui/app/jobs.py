@@ -35,7 +35,7 @@ class Job:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True while it has not ended."""
         return self._thread.is_alive()
 
     @property

@@ -1,4 +1,4 @@
-"""What the pages have in common: session and category, what they try, change and wait for."""
+"""Common parts of the pages: session, category, attempts, undo and waiting."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def choose_category(session: Session, title: str) -> Key:
 
 
 def attempt(action: Callable[[], T], explain: Callable[[str], object] = _explain) -> T | None:
-    """What the action gives; None where it fails, after an explained error became a line."""
+    """Result of the action; None if it fails, after its explained error was shown in a line."""
     try:
         return action()
     except (VecspectError, OSError) as error:
@@ -129,7 +129,7 @@ def note_change(key: Key, before: int, entry: CatalogEntry) -> None:
 
 
 def undo_bar(session: Session) -> None:
-    """What was changed last, with a button that takes it back."""
+    """The last change, with a button that undoes it."""
     if "changed" not in st.session_state:
         return
     key, before, said = st.session_state["changed"]

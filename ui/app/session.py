@@ -199,7 +199,7 @@ class Session:
             self._watches[key].record(prediction.inspected())
 
     def read(self, reader: Callable[[Category], T], entry: CatalogEntry) -> T:
-        """What ``reader`` finds of a category."""
+        """Result of ``reader`` for a category."""
         with self.lock:
             return reader(Category(self.store, entry))
 
@@ -217,7 +217,7 @@ class Session:
             )
 
     def replay(self, key: Key, path: Path, others: Sequence[Path]) -> Replay:
-        """What letting the image join as normal would do to verdicts; writes nothing."""
+        """Replay of adding the image as normal; writes nothing."""
         with self.lock:
             return replay_additions(self.inspector(key), [path], others)
 
@@ -234,7 +234,7 @@ class Session:
     def _once(
         self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
     ) -> T:
-        """What the inspector says of a file, asked again when category or file have changed."""
+        """The inspector's answer for a file, asked again if category or file have changed."""
         with self.lock:
             inspector = self.inspector(key)
             inspector.refresh()

@@ -20,7 +20,7 @@ def short_path(path: Path | str) -> str:
 
 
 def not_served(path: str) -> str:
-    """Why a file is not shown, and what helps."""
+    """Reason why a file is not shown, and what to do."""
     folder = Path(path).parent
     if not Path(path).is_file():
         return plain(f"{path}: there is no such file any more.")

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: bars and notes on stderr, results on stdout."""
+"""Output on a terminal: bars and notes on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _drawn(
 
 
 def _folded(columns: Sequence[Sequence[str]], terminal: int | None) -> list[bool]:
-    """Which columns may be folded: texts, and those names and ids for which there is no room."""
+    """Columns that may be folded: texts, and names and ids for which there is no room."""
     widths = [_width(column) for column in columns]
     room = (terminal or _ENDLESS) - sum(min(width, _NARROW) + 2 for width in widths)
     folded = []

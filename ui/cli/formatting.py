@@ -1,4 +1,4 @@
-"""What the commands print and write about builds and predictions."""
+"""Texts that the commands print and write about builds and predictions."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def describe_levels(entry: CatalogEntry, decisive: LevelImage | None) -> str:
 
 
 def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
-    """What is certain of the false-reject rate at a level alpha; ``counts`` tell what changed."""
+    """The bound on the false-reject rate at a level alpha; ``counts`` tell what changed."""
     if calibration.bound is None:
         return "no bound on the false-reject rate"
     if counts.get(PICKED_OUT):
@@ -111,7 +111,7 @@ def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
 
 
 def describe_replay(replay: Replay) -> str:
-    """What would change, and a table of the verdicts that would be others."""
+    """The changes, and a table of the verdicts that would be different."""
     calibrate = replay.roles.count("calibration")
     line = (
         f"{len(replay.roles)} images would join: {replay.patches} patches the memory bank, "

@@ -67,4 +67,4 @@ class LazyGroup(TyperGroup):
 
 
 def _nothing() -> None:
-    """What a group of commands does before one of them is called."""
+    """Do nothing before a command of a group is called."""

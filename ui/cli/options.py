@@ -87,7 +87,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True, slots=True)
 class LearningOptions:
-    """How a category is learnt."""
+    """Options for learning a category."""
 
     coreset: Coreset
     holdout: Holdout
@@ -98,7 +98,7 @@ class LearningOptions:
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """How a network is built."""
+    """Options for building a network."""
 
     precision: Precision
     device: Device
@@ -109,7 +109,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class StoredOptions:
-    """Where a category lies."""
+    """Options that locate a category."""
 
     backbone: BackboneName
     store: Store
@@ -123,7 +123,7 @@ class StoredOptions:
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """Where a category lies, and how its network is run."""
+    """Options that locate a category and say how its network is run."""
 
     backbone: BackboneName
     weights: Weights

@@ -85,7 +85,7 @@ def _as_point(
 CATEGORY = "library"
 TOP = 10
 FILTERS = ("none", "label", "label, type", "label, type, line")
-ALIKE = "deviates alike"
+ALIKE = "scored alike"
 """Filter of `similar` by whole image if no label or type is given."""
 
 

@@ -71,10 +71,10 @@ def test_normalisation_size_and_source_are_those_of_the_pretrained_weights() -> 
         ("convnext_ato", "timm has no network 'convnext_ato'. Did you mean 'timm:convnext_atto'?"),
         ("nothing-like-it", "timm has no network 'nothing-like-it'."),
         ("resnet18.bogus", "timm cannot make 'resnet18.bogus': Invalid pretrained tag (bogus)"),
-        ("resnet18:5", "asks for layers '5': expected numbers from 0 to 4 with commas between"),
-        ("resnet18:-1", "asks for layers '-1': expected numbers from 0 to 4"),
-        ("resnet18:two", "asks for layers 'two': expected numbers from 0 to 4"),
-        ("deit_tiny_patch16_224:12", "asks for layers '12': expected numbers from 0 to 11"),
+        ("resnet18:5", "names the layers '5': expected numbers from 0 to 4 separated by commas"),
+        ("resnet18:-1", "names the layers '-1': expected numbers from 0 to 4"),
+        ("resnet18:two", "names the layers 'two': expected numbers from 0 to 4"),
+        ("deit_tiny_patch16_224:12", "names the layers '12': expected numbers from 0 to 11"),
     ],
 )
 def test_what_timm_does_not_have_is_refused_in_one_line(name: str, line: str) -> None:

@@ -196,7 +196,7 @@ def test_realised_false_rejects_are_compared_with_the_request() -> None:
 
     assert "3 of 32 normal test images were, 9.4 % (95 % interval 3.2 to 24.2 %)" in sentence(3, 32)
     assert "agrees with the request, given 99 calibration images" in sentence(3, 32)
-    assert "more than requested and beyond the chance" in sentence(20, 32)
+    assert "more than requested, beyond chance" in sentence(20, 32)
     assert "fewer than requested" in sentence(0, 500)
     assert "no normal test image" in sentence(0, 0)
     assert "At most 5.0 %" in sentence(0, 0)
@@ -206,7 +206,9 @@ def test_few_calibration_images_excuse_what_many_would_not() -> None:
     # the largest of 49 scores as threshold: 2 of 21 above it has probability 0.087, 5 of 21 0.0017
     few = replace(report(), alpha_reject=0.02, calibration_scores=tuple(range(49)))
     assert "agrees" in false_reject_sentence(replace(few, false_reject=Rate(2, 21)))
-    assert "beyond the chance" in false_reject_sentence(replace(few, false_reject=Rate(5, 21)))
+    assert "more than requested, beyond chance" in false_reject_sentence(
+        replace(few, false_reject=Rate(5, 21))
+    )
 
 
 def test_recall_is_told_with_reviews_and_misses() -> None:

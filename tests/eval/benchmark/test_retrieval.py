@@ -72,5 +72,5 @@ def test_folder_per_defect_type_without_normal_images_is_searched_by_whole_image
 @pytest.mark.usefixtures("own_network")
 def test_data_set_without_two_images_of_a_defect_type_is_refused(tmp_path: Path) -> None:
     data = write_dataset(tmp_path, "grid", train=2, test_normal=0, test_defective=1, size=96)
-    with pytest.raises(DatasetError, match="no two images of one defect type"):
+    with pytest.raises(DatasetError, match="lacks two images of one defect type"):
         run_retrieval([data], ["compact"])

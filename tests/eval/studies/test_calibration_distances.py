@@ -29,6 +29,6 @@ def test_bank_of_any_images_is_a_minimum_that_leaves_out_the_image_itself() -> N
 
 def test_too_few_images_for_the_study_are_refused(network: Backbone, dataset: Path) -> None:
     with pytest.raises(
-        DatasetError, match="more than 200 normal images and defective ones, got 20"
+        DatasetError, match="more than 200 normal images and some defective ones, got 20"
     ):
         measure_distances(read_dataset(dataset), network, quiet)

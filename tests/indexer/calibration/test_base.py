@@ -82,7 +82,7 @@ def test_level_is_refused_below_the_images_it_needs_and_taken_from_there_on(
             calibrate(scores, reject=alpha)
         message = str(caught.value)
         assert f"--reject {alpha:g} needs at least {needed} calibration images" in message
-        assert f"there are {needed - 1}" in message
+        assert f"got {needed - 1}" in message
         assert "\n" not in message
     calibration = calibrate([float(i) for i in range(needed)], reject=alpha)
     assert calibration.threshold == needed - 1, "only a score above all of them is rejected"
@@ -90,7 +90,7 @@ def test_level_is_refused_below_the_images_it_needs_and_taken_from_there_on(
 
 
 def test_review_level_that_n_cannot_support_is_refused_by_its_own_name() -> None:
-    with pytest.raises(CalibrationError, match=r"--review 0\.05 needs at least 19 .* there are 18"):
+    with pytest.raises(CalibrationError, match=r"--review 0\.05 needs at least 19 .* got 18"):
         calibrate([0.0] * 18, review=0.05)
 
 

@@ -23,7 +23,7 @@ def test_every_normal_image_is_in_the_bank_and_calibrates(network: Backbone, dat
         assert grid.entry.counts["bank_images"] == calibration.n == 16
         assert len(set(read_bank(grid).image_ids)) == 16
         assert (calibration.bound, calibration.smallest_alpha) == (2, 1 / 17)
-        with pytest.raises(CalibrationError, match="conformal takes a category learnt for it"):
+        with pytest.raises(CalibrationError, match="conformal needs a category learnt for it"):
             change_levels(grid, Levels(), method="conformal")
         changed = change_levels(grid, Levels(0.001), method="sigma")
         now = read_calibration(changed.entry)

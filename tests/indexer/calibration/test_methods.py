@@ -84,7 +84,7 @@ def test_settings_are_checked_before_the_work_for_what_they_would_refuse_after()
     one_percent.check(99)
     calibration = one_percent.calibrate([float(i) for i in range(99)])
     assert from_payload(to_payload(calibration)).alpha_reject == 0.01
-    with pytest.raises(CalibrationError, match="takes a category that is learnt"):
+    with pytest.raises(CalibrationError, match="needs a learnt category"):
         CalibrationSettings("synthetic-f1").check(99)
 
 

@@ -149,7 +149,7 @@ def test_what_takes_patches_is_refused_in_one_line_for_whole_images(
     check_keeps_patches(category, "a replay")
     check_searchable(category, "region")
     refused: dict[str, Callable[[], object]] = {
-        r"^a replay takes patches, and 'vgg16' gives": lambda: check_keeps_patches(
+        r"^a replay needs patches, but 'vgg16' gives": lambda: check_keeps_patches(
             whole_images, "a replay"
         ),
         r"cannot be searched by region": lambda: check_searchable(whole_images, "region"),

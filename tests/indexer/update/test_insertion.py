@@ -128,7 +128,7 @@ def test_near_duplicates_join_without_the_bank_growing(
     assert len(change.images) == 100
     assert change.patches <= 2
     joined = change.entry.counts["bank_images"] - before.entry.counts["bank_images"]
-    (told,) = re.findall(r"; (\d+) brought nothing new", change.entry.action)
+    (told,) = re.findall(r"; (\d+) added nothing new", change.entry.action)
     assert joined - 2 <= int(told) <= joined
 
 

@@ -107,6 +107,6 @@ def test_image_whose_file_is_gone_cannot_become_defective(
     missed = images_of(current(learnt), label="normal", split="test")[0]
     other = HashedFile(Path(missed.path), "of other bytes")
     monkeypatch.setattr("indexer.update.labels.hash_file", lambda path: other)
-    with pytest.raises(ImageError, match="gone or changed"):
+    with pytest.raises(ImageError, match="missing or has changed"):
         label(learnt, [missed.image_id], lambda: network, defect_type="stain")
     assert current(learnt).entry.revision == 1

@@ -80,7 +80,7 @@ def test_method_that_bounds_nothing_takes_any_category_and_one_that_does_its_own
     entry = current(small).entry
     for method in ("conformal", "sigma", "synthetic-f1"):
         check_method(entry, method)
-    message = "cross-conformal takes a category learnt for it: .* divided by holdout"
+    message = "cross-conformal needs a category learnt for it: .* divided by holdout"
     with pytest.raises(CalibrationError, match=message) as caught:
         change_levels(current(small), Levels(), "cross-conformal")
     assert "\n" not in str(caught.value)

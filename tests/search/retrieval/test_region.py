@@ -200,7 +200,7 @@ def test_box_goes_with_region_and_with_nothing_else(
     learnt: VectorStore, network: Backbone, dataset: Path
 ) -> None:
     inspector = Inspector(learnt, "grid", network=network)
-    with pytest.raises(ValueError, match="expected a box by region"):
+    with pytest.raises(ValueError, match="a search by region needs a box"):
         inspector.similar(defects(dataset)[0], by="region")
-    with pytest.raises(ValueError, match="expected a box by region"):
+    with pytest.raises(ValueError, match="a search by region needs a box"):
         inspector.similar(defects(dataset)[0], box=BOX)

@@ -1,4 +1,4 @@
-"""What a page takes in: a folder, files, a defect type; and the images brought to Inspect."""
+"""Inputs of a page: a folder, files, a defect type, and the images brought to Inspect."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def verdict_banner(prediction: Prediction) -> None:
 
 
 def replay_summary(replay: Replay) -> None:
-    """What letting an image join as normal would change, in words and a table."""
+    """Summary, in words and a table, of the changes if an image were added as normal."""
     first = replay.images[0]
     role = f"{replay.patches} of its patches would join the memory bank"
     if replay.roles[0] == "calibration":

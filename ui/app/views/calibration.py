@@ -111,7 +111,7 @@ def _alone(session: Session, key: Key, entry: CatalogEntry) -> None:
 
 
 def _told(session: Session, key: Key, wanted: Calibration) -> None:
-    """What these levels would say of the scored images of the library."""
+    """Verdicts that these levels would give to the scored images of the library."""
     told = [
         (image.label, wanted.verdict(image.score))
         for image in session.library(key).values()

@@ -151,7 +151,7 @@ def _seen_before(session: Session, key: Key, prediction: Prediction) -> None:
 
 
 def _category_hint(session: Session, key: Key, path: Path) -> None:
-    """Where the image looks more like another category of the same network."""
+    """A hint if the image looks more like another category of the same network."""
     proposed = session.propose(path, key) if len(session.entries()) > 1 else key
     if proposed == key:
         return
@@ -196,7 +196,7 @@ def _teach(session: Session, key: Key, prediction: Prediction) -> None:
 
 
 def _show_replay(session: Session, key: Key, prediction: Prediction) -> None:
-    """What would change; worked out once for an image and a revision."""
+    """Show what would change; computed once per image and revision."""
     known = [i.path for i in session.library(key).values() if i.label == "defective"]
     asked = dict.fromkeys([*known[:_MOST_REPLAYED], *brought_in()[:_MOST_REPLAYED]])
     others = [Path(p) for p in asked if p != str(prediction.path) and session.served(p)]

@@ -187,7 +187,7 @@ def _collections(session: Session, entries: list[CatalogEntry]) -> None:
 
 
 def _mib_on_disk(folder: Path) -> float:
-    """What the files take, without the holes of sparse ones."""
+    """Disk space of the files in MiB, without the holes of sparse ones."""
     return sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file()) / 2**20
 
 

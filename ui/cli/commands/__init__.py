@@ -1,1 +1,1 @@
-"""One module a group of commands."""
+"""One module per group of commands."""

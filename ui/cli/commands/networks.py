@@ -149,7 +149,7 @@ def _ms(name: str, weights: Path | None) -> float:
 
 
 def _fields(spec: BackboneSpec, state: str) -> dict[str, Any]:
-    """What there is to know of a network, by what it is called."""
+    """The known facts about a network, by their names."""
     from backbones.families import FAMILIES
     from backbones.geometry import in_words
 

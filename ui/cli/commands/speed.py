@@ -57,7 +57,7 @@ def speed(
 
 @dataclass(frozen=True, slots=True)
 class SpeedRun:
-    """What is timed, on how many images, beside what, and where the tables go."""
+    """Parameters of a timing run: data set, number of images, baselines, output folder."""
 
     learning: Learning
     images: int

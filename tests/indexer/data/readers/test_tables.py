@@ -56,7 +56,7 @@ def test_csv_keeps_absolute_paths(tmp_path: Path) -> None:
         ("a.png,defective,crack,train,", "belongs to split 'test'"),
         ("a.png,good,crack,,", "neither defect type nor mask"),
         (",good,,,", "expected an image path"),
-        ("first.png,good,,,", "came before, on line 2"),
+        ("first.png,good,,,", "appeared before, on line 2"),
         ("a.png,good,,,,,", "more fields than columns"),
     ],
 )
