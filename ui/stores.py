@@ -42,6 +42,12 @@ def open_existing(settings: AppSettings) -> VectorStore:
     return open_configured(settings)
 
 
+def make_store(settings: AppSettings) -> Path:
+    """Make the embedded store of the settings, empty; its folder."""
+    open_configured(settings).close()
+    return Path(settings.store).expanduser()
+
+
 @contextlib.contextmanager
 def open_category(category: str, backbone: str | None = None, **flags: Any) -> Iterator[Category]:
     """A category of the store in use; ``flags`` are settings that were given."""

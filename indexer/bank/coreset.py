@@ -19,11 +19,14 @@ chunk are one selection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from indexer.knn.threads import one_thread
 
 Float32 = NDArray[np.float32]
 
@@ -31,6 +34,8 @@ PROJECTED_DIM = 128
 CHUNK_BYTES = 2 << 30
 """Bytes of patches held before a share is chosen, enough for 1.3 million patches of 384 values."""
 POOL = 4096
+_PROBED = 128
+"""Picks of a measurement that tells the time of a selection."""
 ROWS = 4096
 """Patches updated at a time, so that a block of distances stays in the processor's cache."""
 SAME = 1e-5
@@ -156,6 +161,31 @@ def greedy_k_center(
             on_progress(len(picked), count)
     radius = float(np.sqrt(max(0.0, float(nearest.max()))))
     return Coreset(np.array(picked, dtype=np.int64), radius)
+
+
+def expected_seconds(patches: int, chosen: int) -> float:
+    """Seconds that choosing so many of so many patches takes here, from two small measurements.
+
+    Taken in one thread: others of the machine disturb it less.
+    """
+    points = np.random.default_rng(0).standard_normal((ROWS, PROJECTED_DIM), dtype=np.float32)
+    norms = np.einsum("nd,nd->n", points, points)
+    far = np.full(ROWS, np.inf, dtype=np.float32)
+    picks = list(range(_PROBED))
+    with one_thread():
+        updating = _fastest(lambda: _update(far.copy(), points, norms, picks)) / ROWS
+        settling = _fastest(lambda: _settle(points, norms, norms, 0.0, _PROBED))
+    return chosen / _PROBED * (settling + patches * updating)
+
+
+def _fastest(work: Callable[[], object], times: int = 5) -> float:
+    """Seconds of the fastest of some tries: what else the machine does only adds to them."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def _farthest(nearest: Float32) -> tuple[NDArray[np.int64], float]:

@@ -66,6 +66,11 @@ class Layout(Protocol):
         """
 
 
+def held_out(normal: int, share: float) -> int:
+    """Number of so many normal images, of groups of their own, that calibrate by hold-out."""
+    return min(normal - 1, max(1, round(share * normal)))
+
+
 class HoldOut:
     """Some normal images calibrate; the others form the memory bank."""
 
@@ -78,8 +83,7 @@ class HoldOut:
 
     def roles(self, groups: Mapping[str, str], share: float, seed: int) -> dict[str, Role]:
         """Role of each image by its sha256; ``share`` of them calibrate."""
-        count = min(len(groups) - 1, max(1, round(share * len(groups))))
-        return _lowest_places(groups, count, seed, spared=1)
+        return _lowest_places(groups, held_out(len(groups), share), seed, spared=1)
 
     def roles_of_additions(self, entry: CatalogEntry, groups: Mapping[str, str]) -> dict[str, Role]:
         """Role of each added image by its sha256.

@@ -112,7 +112,7 @@ class Calibration:
     @property
     def smallest_alpha(self) -> float:
         """The smallest level that n images support; 0 for a method without such a limit."""
-        return 0.0 if self.bound is None else 1 / (self.n + 1)
+        return 0.0 if self.bound is None else smallest_level(self.n)
 
     @property
     def threshold(self) -> float:
@@ -145,6 +145,27 @@ def conformal_rank(alpha: float, n: int) -> int:
     return math.floor(alpha * (n + 1) + _ROUNDING)
 
 
+def smallest_level(n: int) -> float:
+    """The smallest false-reject rate that n calibration images support: 1 / (n + 1)."""
+    return 1 / (n + 1)
+
+
+_CHOICES = 500
+"""Levels to choose from, at most."""
+
+
+def levels_to_choose(calibration: Calibration) -> list[float]:
+    """False-reject rates up to a half, ascending, that give different thresholds.
+
+    Those that n supports, and beside them the two in force; a method without bound takes any.
+    """
+    n = calibration.n
+    steps = n + 1 if calibration.bound is not None else 2 * _CHOICES
+    ranks = range(1, max(1, steps // 2) + 1)
+    supported = {rank / steps for rank in ranks[:: -(-len(ranks) // _CHOICES)]}
+    return sorted(supported | {calibration.alpha_reject, calibration.alpha_review})
+
+
 def images_needed(alpha: float) -> int:
     """Smallest number of calibration images with which a p-value can be as small as ``alpha``."""
     return math.ceil(1 / alpha - 1 - _ROUNDING)
@@ -160,7 +181,7 @@ def supported_levels(n: int, method: CalibrationMethod, levels: Levels) -> tuple
         raise CalibrationError(
             "no calibration image is left: add normal images or raise --holdout."
         )
-    smallest = 1 / (n + 1)
+    smallest = smallest_level(n)
     floor = smallest if method.bound is not None else 0.0
     for flag, alpha in (("--reject", levels.reject), ("--review", levels.review)):
         if alpha is None:

@@ -13,7 +13,9 @@ import streamlit as st
 from ui.app.auth import admitted, refuse
 from ui.app.layout import pages
 
-st.set_page_config(page_title="vecspect", page_icon=":material/search:", layout="wide")
+st.set_page_config(
+    page_title="vecspect", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"
+)
 st.html(Path(__file__).with_name("entry.css"))
 st.logo(":material/center_focus_strong:")
 inside = admitted()

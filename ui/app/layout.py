@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -12,12 +13,21 @@ import streamlit as st
 
 from backbones.errors import VecspectError
 from indexer.catalog.category import Category
-from indexer.catalog.entry import CatalogEntry
 from indexer.progress import Progress
 from indexer.update.change import Change
+from ui.app.address import (
+    address_of,
+    asked_category,
+    enter_page,
+    page_shown,
+    show_category,
+)
+from ui.app.faults import explained
 from ui.app.jobs import Job
+from ui.app.notices import change_bar, note_change, show_said, standing_warnings
 from ui.app.session import Key, Session, app_state
 from ui.app.text import plain
+from ui.stores import make_store
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -32,6 +42,8 @@ _PAGES = {
     "reports": ("Reports", ":material/monitoring:"),
     "system": ("System", ":material/database:"),
 }
+_WHOLE_STORE = ("reports", "system")
+"""Pages that are not about one category."""
 _explain = partial(st.error, icon=":material/error:")
 T = TypeVar("T")
 
@@ -53,15 +65,31 @@ def pages() -> list[StreamlitPage]:
 def page(name: str) -> StreamlitPage:
     """The page of that name."""
     title, icon = _PAGES[name]
-    module = importlib.import_module(f"ui.app.views.{name}")
     return st.Page(
-        module.show, title=title, icon=icon, url_path=name, default=name == next(iter(_PAGES))
+        lambda: show_page(name),
+        title=title,
+        icon=icon,
+        url_path=name,
+        default=name == next(iter(_PAGES)),
     )
 
 
-def go(name: str, **query: str) -> NoReturn:
-    """Open another page with this address."""
-    st.switch_page(page(name), query_params=query)
+def show_page(name: str) -> None:
+    """Draw the page of that name."""
+    enter_page(name)
+    show_said()
+    with explained():
+        session = open_session()
+        if name in _WHOLE_STORE:
+            keys = [Key.of(entry) for entry in session.entries()]
+            asked = [key for key in keys if key == asked_category()]
+            standing_warnings(session, asked or keys, page("calibration"))
+        importlib.import_module(f"ui.app.views.{name}").show()
+
+
+def go(name: str, key: Key | None = None, **values: str) -> NoReturn:
+    """Open another page, of this category and with these values in its address."""
+    st.switch_page(page(name), query_params=address_of(key, **values) if key else values)
 
 
 def choose_category(session: Session, title: str) -> Key:
@@ -71,10 +99,10 @@ def choose_category(session: Session, title: str) -> Key:
     left.title(title)
     if not keys:
         st.info("No category has been learnt yet.", icon=":material/info:")
-        if st.button("Learn one", type="primary"):
+        if st.button("Learn your first product", type="primary"):
             go("system")
         st.stop()
-    wanted = Key(st.query_params.get("category", ""), st.query_params.get("backbone", ""))
+    wanted = asked_category()
     near = [key for key in keys if key.category == wanted.category]
     if wanted.category and not near:
         st.warning(f"There is no category {plain(wanted.category)} in this store.")
@@ -88,19 +116,25 @@ def choose_category(session: Session, title: str) -> Key:
             f"{key.category} · {key.backbone}" if key.category in doubled else key.category
         ),
     )
-    if chosen.category in doubled:
-        st.query_params["backbone"] = chosen.backbone
-    else:
-        st.query_params.pop("backbone", None)
-    if chosen.category != wanted.category:
-        st.query_params["category"] = chosen.category
+    show_category(chosen)
     if session.copied:
         st.warning(
             "This is a copy of the store, read only: nothing here can be taught.",
             icon=":material/lock:",
         )
-    undo_bar(session)
+    if page_shown() != "calibration":
+        standing_warnings(session, [chosen], page("calibration"))
+    change_bar(session, chosen)
     return chosen
+
+
+@contextlib.contextmanager
+def action_bar(name: str) -> Iterator[None]:
+    """A row for buttons that stays in sight at the foot of the page; at most one a page."""
+    with st.container(
+        key=f"action-bar-{name}", border=True, horizontal=True, vertical_alignment="center"
+    ):
+        yield
 
 
 def attempt(action: Callable[[], T], explain: Callable[[str], object] = _explain) -> T | None:
@@ -115,40 +149,21 @@ def attempt(action: Callable[[], T], explain: Callable[[str], object] = _explain
 def make_change(session: Session, key: Key, action: Callable[[], Change | Category]) -> None:
     """Do what gives the category another entry, and draw the page anew with it."""
     before = session.entry(key).revision
-    if changed := attempt(action):
-        note_change(key, before, changed.entry)
-        st.rerun()
-
-
-def note_change(key: Key, before: int, entry: CatalogEntry) -> None:
-    """Remember a change, so that the next run says what it was and offers to undo it."""
-    said = f"Revision {entry.revision}: {entry.action}."
-    if entry.revision == before:
-        before, said = 0, "Nothing changed: the library has this already."
-    st.session_state["changed"] = (key, before, said)
-
-
-def undo_bar(session: Session) -> None:
-    """The last change, with a button that undoes it."""
-    if "changed" not in st.session_state:
+    try:
+        changed = action()
+    except (VecspectError, OSError) as error:
+        _explain(plain(str(error)))
+        st.toast(plain(str(error)), icon=":material/error:", duration="infinite")
         return
-    key, before, said = st.session_state["changed"]
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(plain(said))
-        if before and st.button("Undo", icon=":material/undo:"):
-            del st.session_state["changed"]
-            if attempt(lambda: session.go_back(key, before)):
-                st.session_state["changed"] = (key, 0, f"Back to what revision {before} was.")
-                st.rerun()
-        if st.button("Dismiss", type="tertiary"):
-            del st.session_state["changed"]
-            st.rerun()
+    note_change(before, changed.entry)
+    st.rerun()
 
 
 def watch_job(name: str, ended: Callable[[Job], None]) -> None:
     """Show a job of this process until it ends; then ``ended`` once, and the page anew."""
 
     @st.fragment(run_every=0.5)
+    @explained()
     def watch() -> None:
         job = app_state().jobs.get(name)
         if job is None:
@@ -157,10 +172,7 @@ def watch_job(name: str, ended: Callable[[Job], None]) -> None:
             del app_state().jobs[name]
             ended(job)
             st.rerun()
-        text = f"{job.stage}: {job.done} of {job.total}"
-        if 0 < job.done < job.total:
-            text += f", about {job.seconds_left:.0f} s left"
-        st.progress(min(1.0, job.done / job.total), plain(text))
+        st.progress(min(1.0, job.done / job.total), plain(job.progress))
         if st.button("Stop", key=f"stop {name}", icon=":material/stop:"):
             job.stop()
 
@@ -182,15 +194,22 @@ def _explain_no_store(reason: str) -> None:
         )
         st.code("vecspect ui --store http://localhost:6333", language="sh")
     else:
-        st.markdown("Learn a category first, or look around with the demo's synthetic parts.")
-        st.code("vecspect index DATASET --category NAME", language="sh")
+        st.markdown(
+            "Learn your first product from images of normal parts, or look around with the demo's "
+            "synthetic parts."
+        )
     with st.container(horizontal=True):
         if st.button("Try again", icon=":material/refresh:"):
             st.rerun()
         if there and st.button("Look at a copy, read only", icon=":material/content_copy:"):
             state.move(state.settings, copied=True)
             st.rerun()
-        if not there and "demo" not in state.jobs and st.button("Make the demo", type="primary"):
+        missing = not there and "://" not in store
+        first = missing and st.button("Learn your first product", type="primary")
+        made = attempt(lambda: make_store(state.settings)) if first else None
+        if made:
+            go("system")
+        if missing and "demo" not in state.jobs and st.button("Make the demo"):
             state.jobs["demo"] = Job("demo", _make_demo)
             st.rerun()
     if "demo" in state.jobs:

@@ -155,9 +155,15 @@ class Uploads:
         path = self.folder / f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}"
         if path.is_file():
             return path
-        self.folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(data)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+        except OSError as error:
+            raise ImageError(
+                f"expected to keep it in {self.folder}, got {error.strerror}; make that folder "
+                "writable or set VECSPECT_UI_FOLDER"
+            ) from error
         try:
             load_image(partial)
             partial.replace(path)

@@ -6,22 +6,24 @@ them at a time use the store and the networks.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from backbones.base import Backbone
+from backbones.errors import VecspectError
 from backbones.geometry import Box
 from backbones.weights import sha256_of
 from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
-from indexer.catalog.commits import find_category, read_catalog
-from indexer.catalog.entry import CatalogEntry, LibraryImage
+from indexer.catalog.commits import find_category, is_current, read_catalog
+from indexer.catalog.entry import CatalogEntry, CategoryError, LibraryImage
 from indexer.records.drift_window import DriftWindow
 from indexer.store.base import VectorStore
 from indexer.store.edge_files import copy_store
@@ -29,11 +31,17 @@ from indexer.update.change import Change
 from indexer.update.insertion import add_images
 from indexer.update.rollback import rollback
 from search.inspector import Inspector, load_category_network
-from search.monitoring.replay_update import Replay, replay_additions
+from search.monitoring.replay_update import (
+    KnownDefects,
+    Replay,
+    read_known_defects,
+    replay_additions,
+)
 from search.prediction import Prediction
 from search.retrieval.neighbors import By, Neighbor
 from ui.app.jobs import Job
 from ui.app.pictures import Uploads
+from ui.app.recent import Recent
 from ui.settings import AppSettings, load_settings
 from ui.stores import open_existing
 
@@ -55,21 +63,6 @@ class Key:
     def of(cls, entry: CatalogEntry) -> Key:
         """The key of a catalog entry."""
         return cls(entry.category, entry.backbone)
-
-
-class Recent(Generic[T]):
-    """At most ``most`` values by key; the one used longest ago makes room."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: dict[Hashable, T] = {}
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made if it is not at hand."""
-        self._values[key] = self._values.pop(key) if key in self._values else make()
-        if len(self._values) > self._most:
-            del self._values[next(iter(self._values))]
-        return self._values[key]
 
 
 class Session:
@@ -105,6 +98,11 @@ class Session:
             self.store.close()
             if self._scratch:
                 self._scratch.cleanup()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the folder of an embedded store was removed while it was open."""
+        return "://" not in self.store.location and not Path(self.store.location).is_dir()
 
     def entries(self) -> list[CatalogEntry]:
         """Every learnt category."""
@@ -219,17 +217,42 @@ class Session:
     def replay(self, key: Key, path: Path, others: Sequence[Path]) -> Replay:
         """Replay of adding the image as normal; writes nothing."""
         with self.lock:
-            return replay_additions(self.inspector(key), [path], others)
+            inspector = self.inspector(key)
+            inspector.refresh()
+            question = (key, inspector.entry.head, "known defects")
+            known: KnownDefects = self._answers.get(question, lambda: read_known_defects(inspector))
+            return replay_additions(inspector, [path], others, known=known)
 
     def go_back(self, key: Key, revision: int) -> Category:
         """Make an earlier revision the next one."""
         return self.change(key, rollback, revision)
 
+    def undo(self, made: CatalogEntry, revision: int) -> Category:
+        """Go back from the revision ``made`` to an earlier one.
+
+        Raises:
+            CategoryError: the category has another revision by now, so that this would take back
+                what somebody else did.
+        """
+        with self.lock:
+            category = Category(self.store, made)
+            if not is_current(category):
+                now = self.entry(Key.of(made))
+                raise CategoryError(
+                    f"Revision {made.revision} of {made.category} was not undone: the category "
+                    f"has changed since, now is revision {now.revision} ({now.action}). Look at "
+                    "the page System to go back further."
+                )
+            return rollback(revision, category=category)
+
     def served(self, path: Path | str) -> Path | None:
         """The file if the app may show it: below an image root or among the uploads; else None."""
-        real = Path(path).resolve()
-        inside = any(real.is_relative_to(root) for root in (*self.roots, self.uploads.folder))
-        return real if inside and real.is_file() else None
+        try:
+            real = Path(path).resolve()
+            inside = any(real.is_relative_to(root) for root in (*self.roots, self.uploads.folder))
+            return real if inside and real.is_file() else None
+        except (OSError, ValueError):  # no file can have such a name
+            return None
 
     def _once(
         self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
@@ -254,6 +277,8 @@ class AppState:
 
     def open(self) -> Session:
         """The session; raises as `Session` does."""
+        if self.session is not None and self.session.gone:
+            self.move(self.settings)
         if self.session is None:
             self.session = Session(self.settings, copied=self.copied)
         return self.session
@@ -261,7 +286,8 @@ class AppState:
     def move(self, settings: AppSettings, *, copied: bool = False) -> None:
         """Work on another store, or a copy of one, from now on."""
         if self.session is not None:
-            self.session.close()
+            with contextlib.suppress(VecspectError, OSError):  # its folder may be gone
+                self.session.close()
         self.settings, self.copied, self.session = settings, copied, None
 
 

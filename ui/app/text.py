@@ -7,10 +7,17 @@ from pathlib import Path
 
 from indexer.catalog.entry import CatalogEntry
 
+_LONGEST = 200
+
 
 def plain(text: str) -> str:
     """Text that Streamlit shows as it is, whatever marks of Markdown or HTML it holds."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", " ".join(text.split()))
+
+
+def percent(share: float) -> str:
+    """A share as ``5.9 %``."""
+    return f"{round(100 * share, 1):g} %"
 
 
 def short_path(path: Path | str) -> str:
@@ -20,13 +27,11 @@ def short_path(path: Path | str) -> str:
 
 
 def not_served(path: str) -> str:
-    """Reason why a file is not shown, and what to do."""
-    folder = Path(path).parent
-    if not Path(path).is_file():
-        return plain(f"{path}: there is no such file any more.")
+    """Reason why a file is not shown, and what to do; the same whether it exists or not."""
+    shown = path if len(path) <= _LONGEST else path[:_LONGEST] + " …"
     return plain(
-        f"{path} lies outside the folders this app may show. Start it with: "
-        f"vecspect ui --images {folder}"
+        f"{shown} cannot be shown: it is gone, or lies outside the folders this app may show. "
+        "Start the app with: vecspect ui --images FOLDER"
     )
 
 

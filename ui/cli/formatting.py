@@ -179,18 +179,19 @@ def prediction_writer(stream: IO[str]) -> Callable[[dict[str, Any]], object]:
     """Write the heads of a CSV; what comes back writes one prediction's fields as a row."""
     writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore")
     writer.writeheader()
+    return lambda fields: writer.writerow(prediction_row(fields))
 
-    def write(fields: dict[str, Any]) -> None:
-        box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
-        evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
-        seen = fields["seen_before"] or {}
-        proposal = {
-            "defect_type": seen.get("defect_type"),
-            "defect_type_confidence": seen.get("confidence"),
-        }
-        writer.writerow({**fields, **dict(box), **evidence, **proposal})
 
-    return write
+def prediction_row(fields: dict[str, Any]) -> dict[str, Any]:
+    """Cells of one prediction's fields by `CSV_COLUMNS`, and more that have no column."""
+    box = zip(("box_x", "box_y", "box_width", "box_height"), fields["box"], strict=True)
+    evidence = {f"evidence_{name}": value for name, value in fields["evidence"].items()}
+    seen = fields["seen_before"] or {}
+    proposal = {
+        "defect_type": seen.get("defect_type"),
+        "defect_type_confidence": seen.get("confidence"),
+    }
+    return {**fields, **dict(box), **evidence, **proposal}
 
 
 @contextlib.contextmanager

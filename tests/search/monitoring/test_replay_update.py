@@ -14,7 +14,7 @@ from indexer.store.base import VectorStore
 from indexer.store.open import open_store
 from indexer.update.insertion import add_images
 from search.inspector import Inspector
-from search.monitoring.replay_update import replay_additions
+from search.monitoring.replay_update import read_known_defects, replay_additions
 from tests.indexer.world import learn
 
 
@@ -77,6 +77,43 @@ def test_replay_of_several_images_is_that_of_adding_them_together(
         assert replay.threshold_after == pytest.approx(calibration.threshold, rel=1e-5)
         verdicts = [inspector.inspect(path).verdict for path in [*new, *others]]
         assert [image.verdict_after for image in replay.images] == verdicts
+
+
+@pytest.mark.parametrize("method", ["conformal", "cross-conformal"])
+def test_every_known_defect_that_would_pass_is_named_before_one_is_taught_as_fine(
+    dataset: Path, network: Backbone, tmp_path: Path, method: str
+) -> None:
+    caught = []
+    with open_store(":memory:") as store:
+        inspector = inspector_of(store, dataset, network, method)
+        for number, path in enumerate(sorted((dataset / "test").glob("[!g]*/*.png"))):
+            if inspector.inspect(path).verdict != "ok":
+                caught.append(_copy(path, tmp_path / f"{number}.png"))
+        before = read_known_defects(inspector)
+        now = {image.path: inspector.inspect(image.path) for image in before.images}
+
+        replay = replay_additions(inspector, caught, known=before)
+
+        assert len(replay.defects) == len(before.images) == 6
+        _add(inspector, network, *caught)
+        then = {image.path: inspector.inspect(image.path) for image in before.images}
+        lost = {p for p in now if now[p].verdict != "ok" and then[p].verdict == "ok"}
+        assert lost
+        assert lost <= {defect.image.path for defect in replay.missed}
+        for defect in replay.defects:
+            assert defect.score == pytest.approx(now[defect.image.path].score, abs=1e-3)
+            assert defect.score_after <= then[defect.image.path].score + 1e-3
+        again = replay_additions(inspector, caught[:1], known=before)
+        assert again == replay_additions(inspector, caught[:1]), "defects of an old revision"
+
+
+def test_teaching_a_normal_part_costs_no_known_defect(
+    learnt: VectorStore, network: Backbone, dataset: Path
+) -> None:
+    inspector = Inspector(learnt, "grid", network=network)
+    replay = replay_additions(inspector, [min((dataset / "test" / "good").iterdir())])
+    assert replay.defects
+    assert not replay.missed
 
 
 def test_replay_writes_nothing(learnt: VectorStore, network: Backbone, dataset: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from indexer.store.edge_files import copy_store
+from tests.ui.app.driving import serving
 from ui.app.session import Session, app_state
 from ui.settings import load_settings
 
@@ -29,6 +31,21 @@ def app_settings(
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def shared_app(
+    learnt_folder: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """Address of an app that the tests of a module share, and the folder it runs in."""
+    folder = tmp_path_factory.mktemp("shared")
+    environment = {
+        "VECSPECT_STORE": str(copy_store(learnt_folder, folder / "store")),
+        "VECSPECT_IMAGE_ROOTS": json.dumps([str(folder), str(dataset)]),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    with serving(folder, environment) as address:
+        yield address, folder
+
+
 @pytest.fixture
 def open_page(app_settings: Path) -> Iterator[Callable[..., AppTest]]:
     """A function that runs a page with an address."""
@@ -36,7 +53,7 @@ def open_page(app_settings: Path) -> Iterator[Callable[..., AppTest]]:
 
     def run(name: str, **query: str) -> AppTest:
         page = AppTest.from_string(
-            f"from ui.app.views import {name}\n{name}.show()", default_timeout=60
+            f"from ui.app.layout import show_page\nshow_page({name!r})", default_timeout=60
         )
         for key, value in query.items():
             page.query_params[key] = value

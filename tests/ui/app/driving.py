@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -84,6 +85,32 @@ class Browser:
 
         self.wait(f"button {label}", press)
 
+    def theme(self, name: str) -> None:
+        """Ask for ``light`` or ``dark``, as the settings of a computer do."""
+        features = [{"name": "prefers-color-scheme", "value": name}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def requested(self) -> list[str]:
+        """Every address asked for since this was last called."""
+        messages = [json.loads(entry["message"])["message"] for entry in self._log()]
+        kinds = {"Network.requestWillBeSent": "request", "Network.webSocketCreated": ""}
+        found = [(kinds[m["method"]], m["params"]) for m in messages if m["method"] in kinds]
+        return [str((params[kind] if kind else params)["url"]) for kind, params in found]
+
+    def _log(self) -> list[dict[str, Any]]:
+        log: list[dict[str, Any]] = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
+        return log
+
+    def menu(self, page: str) -> None:
+        """Click a page in the menu."""
+
+        def press() -> bool:
+            links = self.driver.find_elements(By.CSS_SELECTOR, "[data-testid=stTopNavLink]")
+            next(link for link in links if link.text.endswith(page)).click()
+            return True
+
+        self.wait(f"menu {page}", press)
+
     def inside(self, css: str) -> Any:
         """The first element in any widget of ours, whose parts live in shadow roots."""
         script = """
@@ -137,6 +164,7 @@ def browsing(address: str, *, width: int = 1400, height: int = 1800) -> Iterator
         options = Options()
         for option in (*_OPTIONS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
             options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
         options.binary_location = str(CHROMIUM)
         driver = webdriver.Chrome(options, Service(DRIVER))
         try:

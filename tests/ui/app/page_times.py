@@ -86,7 +86,9 @@ def _inspect(browser: Browser, path: Path) -> float:
     field = browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]")
     return _timed(
         lambda: field.send_keys(str(path)),
-        lambda: f"{path.stem}-" in browser.text() and "of normal parts are" in browser.text(),
+        lambda: (
+            f"{path.stem}-" in browser.text() and "normal parts scored this high" in browser.text()
+        ),
         browser,
     )
 

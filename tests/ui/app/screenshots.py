@@ -25,7 +25,7 @@ def main(out: Path) -> None:
         with serving(folder, _ENVIRONMENT) as address:
             for theme in ("light", "dark"):
                 with browsing(address, width=1280, height=1100) as browser:
-                    _theme(browser, theme)
+                    browser.theme(theme)
                     _pages(browser, folder, out, theme)
 
 
@@ -74,11 +74,6 @@ def _batch(browser: Browser, data: Path) -> None:
 def _unfold(browser: Browser) -> bool:
     browser.driver.find_element(By.TAG_NAME, "summary").click()
     return True
-
-
-def _theme(browser: Browser, theme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def _save(browser: Browser, file: Path) -> None:

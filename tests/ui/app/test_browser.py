@@ -40,7 +40,7 @@ def test_upload_verdict_patch_evidence_slider_teach_and_undo(
         "upload", lambda: browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]")
     )
     field.send_keys(str(new))
-    browser.see("of normal parts are expected")
+    browser.see("normal parts scored this high")
     browser.see("worst patch, distance")
 
     stage = browser.inside(".stage")
@@ -56,10 +56,10 @@ def test_upload_verdict_patch_evidence_slider_teach_and_undo(
 
     browser.click("This is fine")
     browser.see("Reject threshold")
-    browser.click("Teach")
-    browser.see("Revision 2: added 1 normal image")
-    browser.click("Undo")
-    browser.see("Back to what revision 1 was")
+    browser.click("Teach it all the same")
+    browser.see("Revision 2 of grid: added 1 normal image")
+    browser.click("Undo revision 2 of grid")
+    browser.see("grid is back to what revision 1 was")
     assert "image=" in browser.driver.current_url
 
 
@@ -73,6 +73,17 @@ def test_clicking_a_patch_shows_what_it_was_compared_with(browser: Browser, data
     click.move_to_element_with_offset(stage, 3 - size["width"] // 2, 3 - size["height"] // 2)
     click.click().perform()
     browser.see("patch 0, 0, distance")
+
+
+def test_menu_keeps_the_category_and_what_a_page_showed(browser: Browser, dataset: Path) -> None:
+    image = min((dataset / "test").glob("[!g]*/*.png"))
+    browser.open(f"/?category=grid&image={image}")
+    browser.see("worst patch, distance")
+    for page in ("Library", "Reports", "System", "Inspect"):
+        browser.menu(page)
+        browser.wait(page, lambda: "category=grid" in browser.driver.current_url)
+    browser.see("worst patch, distance")
+    assert image.name in browser.driver.current_url
 
 
 def test_a_link_opens_a_library_image_and_its_page_by_itself(browser: Browser) -> None:

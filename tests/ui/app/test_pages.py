@@ -6,7 +6,6 @@ import datetime
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,28 +16,10 @@ from eval.benchmark.run import run_benchmark
 from indexer.store.open import open_store
 from indexer.update.removal import remove_images
 from search.monitoring.audit import level_image
-from ui.app.batch_job import begin, work_off
-from ui.app.session import Key, Session, app_state
+from tests.ui.app.reading import GRID, button, session_of_process, texts
+from ui.app.session import app_state
 
-GRID = Key("grid", "compact")
 OpenPage = Callable[..., AppTest]
-
-
-def texts(page: AppTest) -> str:
-    """All that the page says in words."""
-    kinds: tuple[str, ...] = ("markdown", "caption", "info", "warning", "error", "success", "title")
-    said = [str(element.value) for kind in kinds for element in getattr(page, kind)]
-    return "\n".join([*said, *(str(e.value) for e in page.subheader)]).replace("\\", "")
-
-
-def button(page: AppTest, label: str) -> Any:
-    found = [b for b in page.button if b.label == label]
-    assert found, f"no button '{label}', only {[b.label for b in page.button]}"
-    return found[0]
-
-
-def session_of_process() -> Session:
-    return app_state().open()
 
 
 def defect(dataset: Path) -> Path:
@@ -114,12 +95,13 @@ def test_teaching_that_an_image_is_fine_shows_the_replay_and_can_be_undone(
     page = open_page("inspect", category="grid", image=str(new))
     before = session_of_process().entry(GRID)
     button(page, "This is fine").click().run()
-    assert "verdict changes" in texts(page) or "change**" in texts(page)
-    button(page, "Teach").click().run()
+    assert "Its verdict: **" in texts(page)
+    assert "1 known defect would pass" in texts(page)
+    button(page, "Teach it all the same").click().run()
     after = session_of_process().entry(GRID)
     assert after.revision == before.revision + 1
-    assert f"Revision {after.revision}" in texts(page)
-    button(page, "Undo").click().run()
+    assert f"Revision {after.revision} of grid" in texts(page)
+    button(page, f"Undo revision {after.revision} of grid").click().run()
     assert not page.exception
     back = session_of_process().entry(GRID)
     assert back.revision == after.revision + 1
@@ -186,7 +168,7 @@ def test_library_removes_the_image_in_the_address_and_undo_brings_it_back(
     page = open_page("library", category="grid", image=normal)
     button(page, "Remove").click().run()
     assert normal not in session_of_process().library(GRID)
-    button(page, "Undo").click().run()
+    button(page, "Undo revision 2 of grid").click().run()
     assert normal in session_of_process().library(GRID)
 
 
@@ -201,10 +183,8 @@ def test_library_quarantines_an_image(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("view", ["Unnamed defects", "Map", "Add"])
 def test_other_views_of_the_library_open(open_page: OpenPage, view: str) -> None:
-    page = open_page("library", category="grid")
-    page.session_state["library view"] = view
-    page.run()
-    assert not page.exception, page.exception
+    page = open_page("library", category="grid", view=view)
+    assert page.segmented_control[0].value == view
 
 
 def test_calibration_says_what_the_images_support(open_page: OpenPage) -> None:
@@ -220,12 +200,12 @@ def test_calibration_says_what_the_images_support(open_page: OpenPage) -> None:
 def test_moving_a_level_and_applying_it_is_a_revision(open_page: OpenPage) -> None:
     page = open_page("calibration", category="grid")
     before = session_of_process().entry(GRID)
-    page.slider[0].set_value(0.4).run()
-    page.slider[1].set_value(0.45).run()
+    assert not [b for b in page.button if b.label == "Apply"]
+    page.select_slider[0].set_value(0.5).run()
     button(page, "Apply").click().run()
     after = session_of_process().entry(GRID)
     assert after.revision == before.revision + 1
-    assert after.calibration["alpha_reject"] == pytest.approx(0.4)
+    assert after.calibration["alpha_reject"] == pytest.approx(0.5)
 
 
 def test_calibration_estimates_recall_on_made_up_defects(open_page: OpenPage) -> None:
@@ -294,7 +274,7 @@ def test_system_learns_a_new_category_from_a_folder(
 ) -> None:
     shutil.copytree(dataset / "train" / "good", tmp_path / "parts")
     page = open_page("system")
-    next(t for t in page.text_input if t.label == "Name").set_value("wire")
+    next(t for t in page.text_input if t.label == "Name of the product").set_value("wire")
     next(t for t in page.text_input if t.key == "folder system").set_value(str(tmp_path / "parts"))
     page.run()
     button(page, "Learn").click().run()
@@ -309,7 +289,7 @@ def test_system_does_not_learn_over_a_category_that_is_there(
 ) -> None:
     shutil.copytree(dataset / "train" / "good", tmp_path / "parts")
     page = open_page("system")
-    next(t for t in page.text_input if t.label == "Name").set_value("grid")
+    next(t for t in page.text_input if t.label == "Name of the product").set_value("grid")
     next(t for t in page.text_input if t.key == "folder system").set_value(str(tmp_path / "parts"))
     page.run()
     assert "There is such a category" in texts(page)
@@ -358,20 +338,3 @@ def test_a_demo_that_fails_says_why(open_page: OpenPage, monkeypatch: pytest.Mon
 def test_an_unknown_category_in_the_address_is_named(open_page: OpenPage) -> None:
     page = open_page("library", category="wood")
     assert "no category wood" in texts(page)
-
-
-def test_batch_begins_empty_and_shows_results_with_their_counts(
-    open_page: OpenPage, dataset: Path
-) -> None:
-    page = open_page("batch", category="grid")
-    assert "Choose a folder or upload images" in texts(page)
-    session = session_of_process()
-    paths = sorted((dataset / "test").rglob("*.png"))
-    batch = begin(session.settings.ui_folder / "batches", GRID, [*paths, Path("gone.png")])
-    work_off(session, batch, lambda stage, done, total: None)
-    page = open_page("batch", category="grid")
-    rejected = sum(r.get("verdict") == "reject" for r in batch.results())
-    metrics = {metric.label: metric.value for metric in page.metric}
-    assert metrics["✕ reject"] == str(rejected)
-    assert metrics["not readable"] == "1"
-    assert len(page.dataframe[0].value) == len(paths) + 1

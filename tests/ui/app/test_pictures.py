@@ -57,3 +57,11 @@ def test_an_upload_is_judged_by_its_content_and_not_by_its_name(
     with pytest.raises(ImageError, match="at most 50 MiB"):
         uploads.keep("large.png", bytes(MOST_UPLOADED + 1))
     assert len(list(uploads.folder.iterdir())) == 1
+
+
+def test_an_upload_that_cannot_be_kept_says_where_and_what_helps(
+    tmp_path: Path, dataset: Path
+) -> None:
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(ImageError, match="set VECSPECT_UI_FOLDER"):
+        Uploads(tmp_path / "a file").keep("part.png", picture(dataset))

@@ -12,7 +12,7 @@ import pytest
 from search.inspector import Inspector
 from search.monitoring.drift import check_drift
 from search.retrieval.neighbors import Neighbor
-from ui.app.session import Key, Recent, Session
+from ui.app.session import Key, Session
 from ui.settings import load_settings
 
 GRID = Key("grid", "compact")
@@ -109,31 +109,3 @@ def test_a_copy_of_a_store_in_use_is_read_and_left_alone(session: Session, datas
         assert Path(copy.store.location) != Path(session.store.location)
     finally:
         copy.close()
-
-
-def test_value_used_longest_ago_makes_room() -> None:
-    made: list[str] = []
-    recent: Recent[str] = Recent(2)
-
-    def get(key: str) -> str:
-        def make() -> str:
-            made.append(key)
-            return key.upper()
-
-        return recent.get(key, make)
-
-    assert [get(key) for key in "abab"] == ["A", "B", "A", "B"]
-    assert made == ["a", "b"]
-    get("a")
-    get("c")  # b makes room, as a was used after it
-    get("a")
-    assert made == ["a", "b", "c"]
-    get("b")
-    assert made == ["a", "b", "c", "b"]
-
-
-def test_value_that_cannot_be_made_is_asked_for_again() -> None:
-    recent: Recent[int] = Recent(1)
-    with pytest.raises(ZeroDivisionError):
-        recent.get("a", lambda: 1 // 0)
-    assert recent.get("a", lambda: 1) == 1

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from backbones.errors import ImageError
-from eval.benchmark.report import batch_report
+from ui.app.address import in_address, put_in_address
 from ui.app.batch_job import Batch, begin, read_batches, work_off
-from ui.app.components.inputs import folder_input, keep_uploads, upload_input
-from ui.app.components.library import small_picture
-from ui.app.components.verdicts import GLYPHS
+from ui.app.components.batch_results import show_counts, show_files, show_table_of
+from ui.app.components.folders import folder_input
+from ui.app.components.inputs import keep_uploads, upload_input
+from ui.app.faults import explained
 from ui.app.jobs import Job
-from ui.app.layout import choose_category, go, open_session, watch_job
+from ui.app.layout import attempt, choose_category, open_session, watch_job
+from ui.app.notices import say_next
 from ui.app.session import Key, Session, app_state
-from ui.app.text import plain, short_path
-from ui.cli.formatting import prediction_writer
-
-_SHOWN = 500
-"""Rows with a thumbnail; more would be megabytes for one page."""
-_PICTURED = 40
-"""Images of a report that are explained by a picture."""
 
 
 def show() -> None:
@@ -38,12 +30,15 @@ def show() -> None:
         st.markdown("Choose a folder or upload images: they are scored while you do other things.")
         return
     names = [batch.name for batch in batches]
-    wanted = st.query_params.get("batch", "")
+    wanted = in_address("batch")
     at = names.index(wanted) if wanted in names else 0
-    batch = batches[names.index(st.selectbox("Batch", names, index=at, key="batch chosen"))]
-    st.query_params["batch"] = batch.name
-    _progress(session, batch)
-    _table(session, batch)
+    # without a key: a new batch makes it another widget, which shows the batch in the address
+    batch = batches[names.index(st.selectbox("Batch", names, index=at))]
+    put_in_address(batch=batch.name)
+    if _job_of(batch) in app_state().jobs:
+        _running(session, batch)
+    else:
+        _ended(session, batch)
 
 
 def _begin(session: Session, key: Key, folder: Path) -> None:
@@ -52,122 +47,54 @@ def _begin(session: Session, key: Key, folder: Path) -> None:
         with upload:
             files = upload_input("Drop many images", "batch upload")
             if files and st.button(f"Score {len(files)} images", type="primary"):
-                paths = keep_uploads(session, files)
-                _start(session, begin(folder, key, paths))
+                _score(session, key, folder, keep_uploads(session, files))
         with from_folder:
             found = folder_input(session, "batch")
             if found and st.button(f"Score {len(found)} images", type="primary"):
-                _start(session, begin(folder, key, found))
+                _score(session, key, folder, found)
+
+
+def _score(session: Session, key: Key, folder: Path, paths: Sequence[Path]) -> None:
+    if batch := attempt(lambda: begin(folder, key, paths)):
+        _start(session, batch)
+
+
+def _job_of(batch: Batch) -> str:
+    return f"batch {batch.name}"
 
 
 def _start(session: Session, batch: Batch) -> None:
-    name = f"batch {batch.name}"
+    name = _job_of(batch)
+    (batch.folder / "report.html").unlink(missing_ok=True)
     if name not in app_state().jobs:
         app_state().jobs[name] = Job(name, lambda progress: work_off(session, batch, progress))
-    st.query_params["batch"] = batch.name
-    st.session_state.pop("batch chosen", None)
+    put_in_address(batch=batch.name)
     st.rerun()
 
 
-def _progress(session: Session, batch: Batch) -> None:
-    name = f"batch {batch.name}"
-    if name in app_state().jobs:
-        watch_job(name, lambda job: st.session_state.update({"batch error": job.error}))
-    elif missing := batch.missing():
+def _running(session: Session, batch: Batch) -> None:
+    """Progress and counts, which move by themselves, above what had a result when it was drawn."""
+    watch_job(_job_of(batch), _tell_end)
+    st.fragment(explained()(lambda: show_counts(batch)), run_every=1.0)()
+    if results := batch.results():
+        show_table_of(session, batch, results)
+        st.caption(f"The first {len(results)} of {len(batch.paths)} images.")
+    st.button("Show what has been scored by now", icon=":material/refresh:")
+
+
+def _tell_end(job: Job) -> None:
+    say_next(
+        job.error or f"Scored: {job.outcome}",
+        ":material/error:" if job.error else ":material/check:",
+    )
+
+
+def _ended(session: Session, batch: Batch) -> None:
+    if missing := batch.missing():
         st.warning(f"{len(missing)} of {len(batch.paths)} images have not been scored.")
         if st.button("Go on", type="primary", icon=":material/play_arrow:"):
             _start(session, batch)
-    if error := st.session_state.pop("batch error", ""):
-        st.error(plain(error))
-
-
-def _table(session: Session, batch: Batch) -> None:
-    results = batch.results()
-    if not results:
-        return
-    told = [result.get("verdict", "not readable") for result in results]
-    names: dict[str, str] = {
-        verdict: f"{glyph} {verdict}" for verdict, glyph in reversed(GLYPHS.items())
-    }
-    cells = st.columns(4)
-    for cell, verdict in zip(cells, [*names, "not readable"], strict=True):
-        cell.metric(names.get(verdict, verdict), told.count(verdict))
-    chosen = st.segmented_control(
-        "Show",
-        [*names, "not readable"],
-        selection_mode="multi",
-        format_func=lambda name: names.get(name, f"? {name}"),
-    )
-    rows = [r for r, verdict in zip(results, told, strict=True) if not chosen or verdict in chosen]
-    rows.sort(key=lambda r: -r.get("score", float("inf")))
-    if len(rows) > _SHOWN:
-        st.caption(f"The {_SHOWN} highest of {len(rows)}; the files below hold all of them.")
-    rows = rows[:_SHOWN]
-    picked = st.dataframe(
-        [_row(session, r) for r in rows],
-        column_config={
-            "image": st.column_config.ImageColumn("image", width="small"),
-            "p": st.column_config.NumberColumn("p", format="%.4f"),
-            "score": st.column_config.NumberColumn("score", format="%.4g"),
-        },
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        row_height=56,
-        key=f"table {batch.name} {len(results)} {chosen}",
-    )
-    st.caption("Select a row to inspect its image; a head to sort by it.")
-    _downloads(session, batch, results)
-    if picked.selection.rows:
-        go("inspect", category=batch.key.category, image=rows[picked.selection.rows[0]]["path"])
-
-
-def _row(session: Session, result: dict[str, Any]) -> dict[str, Any]:
-    path, verdict = Path(result["path"]), result.get("verdict")
-    seen = result.get("seen_before") or {}
-    return {
-        "image": small_picture(session, result["path"]) or None if verdict else None,
-        "verdict": f"{GLYPHS[verdict]} {verdict}" if verdict else "not readable",
-        "p": result.get("p_value"),
-        "score": result.get("score"),
-        "defect": result.get("error", seen.get("defect_type", "")),
-        "file": path.name,
-        "folder": short_path(path.parent),
-    }
-
-
-def _downloads(session: Session, batch: Batch, results: list[dict[str, Any]]) -> None:
-    files = (
-        ("CSV", "csv", lambda: _csv(results)),
-        ("Report", "html", lambda: _report(session, batch, results)),
-    )
-    with st.container(horizontal=True):
-        for label, kind, make in files:
-            st.download_button(
-                label,
-                make,
-                file_name=f"{batch.name}.{kind}",
-                mime=f"text/{kind}",
-                icon=":material/download:",
-            )
-
-
-def _csv(results: list[dict[str, Any]]) -> str:
-    stream = io.StringIO(newline="")
-    write = prediction_writer(stream)
-    for fields in results:
-        if "error" not in fields:
-            write(fields)
-    return stream.getvalue()
-
-
-def _report(session: Session, batch: Batch, results: list[dict[str, Any]]) -> str:
-    stood_out = [r for r in results if r.get("verdict") in ("reject", "review")]
-    stood_out.sort(key=lambda r: -r["score"])
-    pictures = {}
-    for path in [result["path"] for result in stood_out[:_PICTURED]]:
-        # of a file that is gone since it was scored, the row stays
-        with contextlib.suppress(ImageError), session.lock:
-            prediction = session.inspect(batch.key, Path(path))
-            pictures[path] = prediction.explain()
-    return batch_report(batch.name, batch.key.category, results, pictures)
+    if results := batch.results():
+        show_counts(batch)
+        show_table_of(session, batch, results)
+        show_files(session, batch, results)

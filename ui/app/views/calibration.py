@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
-from indexer.calibration.base import (
-    DEFAULT_REJECT,
-    Calibration,
-    CalibrationError,
-    Levels,
-    images_needed,
-)
 from indexer.calibration.expected_recall import estimated_recall
-from indexer.calibration.methods import CalibrationSettings, read_calibration
+from indexer.calibration.methods import read_calibration
 from indexer.catalog.entry import CatalogEntry
 from indexer.records.drift_window import WINDOW
-from indexer.update.levels import change_levels
 from indexer.update.synthetic_defects import add_synthetic_defects
 from search.monitoring.audit import level_image
 from search.monitoring.drift import RATE, check_drift, drift_traces
 from ui.app.components import charts
 from ui.app.components.charts import show_table
+from ui.app.components.levels import choose_levels
 from ui.app.components.library import library_link
-from ui.app.components.verdicts import GLYPHS
 from ui.app.layout import attempt, choose_category, make_change, open_session
 from ui.app.session import Key, Session
 from ui.app.text import plain, revision_text
-from ui.cli.formatting import describe_bound
 
 
 def show() -> None:
@@ -38,65 +28,12 @@ def show() -> None:
     key = choose_category(session, "Calibration")
     entry = session.entry(key)
     st.caption(plain(revision_text(entry)))
-    _levels(session, key, entry)
+    choose_levels(session, key, entry)
     _alone(session, key, entry)
     st.divider()
     _recall(session, key, entry)
     st.divider()
     _health(session, entry)
-
-
-@st.fragment
-def _levels(session: Session, key: Key, entry: CatalogEntry) -> None:
-    """Sliders in false-reject rate; nothing is stored before Apply."""
-    now = read_calibration(entry)
-    least = round(max(now.smallest_alpha, 0.001) + 0.0005, 3)
-    in_force = tuple(round(alpha, 3) for alpha in (now.alpha_reject, now.alpha_review))
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        reject, review = (
-            st.slider(
-                f"{name} level, share of normal parts",
-                min_value=least,
-                max_value=0.5,
-                value=max(least, alpha),
-                step=0.001,
-                format="percent",
-                key=f"{name} {key} {entry.revision}",
-            )
-            for name, alpha in zip(("Reject", "Review"), in_force, strict=True)
-        )
-        try:
-            levels = Levels(reject, max(reject, review))
-            wanted = CalibrationSettings(now.method.name, levels).calibrate(
-                now.scores, peaks=now.peaks, synthetic=now.synthetic
-            )
-        except CalibrationError as error:
-            st.error(plain(str(error)))
-            return
-        st.markdown(
-            f"Reject above **{wanted.threshold:.4g}**, review above "
-            f"**{wanted.review_threshold:.4g}**. False rejects: "
-            f"{describe_bound(wanted, entry.counts)}."
-        )
-        _support(now, entry)
-        _told(session, key, wanted)
-        moved = (reject, review) != in_force
-        if not session.copied and st.button("Apply", type="primary", disabled=not moved):
-            set_levels = partial(change_levels, levels=levels)
-            make_change(session, key, lambda: session.read(set_levels, entry))
-    with right:
-        st.altair_chart(charts.histogram(wanted, None).properties(height=330), width="stretch")
-
-
-def _support(now: Calibration, entry: CatalogEntry) -> None:
-    text = f"{now.method.name}, {now.n} calibration images"
-    missing = images_needed(DEFAULT_REJECT) - now.n
-    if now.smallest_alpha:
-        text += f": they support no level below {now.smallest_alpha:.2%}"
-    if now.smallest_alpha > DEFAULT_REJECT:
-        text += f"; {DEFAULT_REJECT:.0%} takes {missing} more"
-    st.caption(plain(text + "."))
 
 
 def _alone(session: Session, key: Key, entry: CatalogEntry) -> None:
@@ -105,30 +42,13 @@ def _alone(session: Session, key: Key, entry: CatalogEntry) -> None:
     if image:
         st.markdown(
             f"The reject level in force is the score of one image; the next highest is "
-            f"{image.next_score:.4g}. Look at it, and quarantine it if it is no good part:"
+            f"{image.next_score:.4g}. Look at it, and quarantine it if the part is not good:"
         )
         library_link(key, image.image_id, plain(Path(image.path).name), "image")
 
 
-def _told(session: Session, key: Key, wanted: Calibration) -> None:
-    """Verdicts that these levels would give to the scored images of the library."""
-    told = [
-        (image.label, wanted.verdict(image.score))
-        for image in session.library(key).values()
-        if image.split == "test" and image.score is not None
-    ]
-    rows = [
-        {
-            "library": label,
-            **{f"{glyph} {name}": told.count((label, name)) for name, glyph in GLYPHS.items()},
-        }
-        for label in ("normal", "defective")
-    ]
-    show_table(rows)
-
-
 def _recall(session: Session, key: Key, entry: CatalogEntry) -> None:
-    st.subheader("Expected recall")
+    st.header("Expected recall")
     now = read_calibration(entry)
     if not session.category(key).keeps_patches:
         st.caption(
@@ -156,7 +76,7 @@ def _recall(session: Session, key: Key, entry: CatalogEntry) -> None:
 
 
 def _health(session: Session, entry: CatalogEntry) -> None:
-    st.subheader("Does it still hold?")
+    st.header("Does it still hold?")
     health = attempt(lambda: session.read(check_drift, entry), st.error)
     if health is None:
         return

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import streamlit as st
 
 from backbones.geometry import Box
+from indexer.calibration.base import Calibration
 from indexer.calibration.methods import read_calibration
 from indexer.scoring.anomaly_map import regions
+from search.monitoring.replay_update import Replay
 from search.prediction import Prediction
 from search.retrieval.neighbors import By
+from ui.app.address import in_address, put_in_address
 from ui.app.components import charts
 from ui.app.components.custom import gallery, viewer
-from ui.app.components.inputs import brought_in, chosen_image, defect_type_input, strip, take_in
+from ui.app.components.inputs import defect_type_input
+from ui.app.components.intake import brought_in, chosen_image, strip, take_in
 from ui.app.components.library import library_gallery, library_link, neighbor_card
-from ui.app.components.verdicts import replay_summary, verdict_banner
-from ui.app.layout import attempt, choose_category, go, note_change, open_session
+from ui.app.components.replay import replay_summary
+from ui.app.components.verdicts import verdict_banner
+from ui.app.layout import action_bar, attempt, choose_category, go, open_session
+from ui.app.notices import note_change
 from ui.app.pictures import patch_pair
 from ui.app.session import Key, Session
 from ui.app.text import not_served, plain, revision_text
 
-_MOST_REPLAYED = 60
+_MOST_REPLAYED = 24
+_TAUGHT = "what is being taught"
 _ALIKE: dict[By, str] = {
     "defect": "what deviates",
     "region": "the region chosen",
@@ -64,40 +72,60 @@ def _nothing_yet(session: Session, key: Key) -> None:
 
 
 def _show_prediction(session: Session, key: Key, prediction: Prediction) -> None:
-    left, right = st.columns([11, 9], gap="large")
     boxes: list[Box] = []
     if prediction.distances.size > 1:
         boxes = regions(
             prediction.distances, prediction.geometry, threshold=prediction.map_threshold
         )
     boxes = boxes or [prediction.box]
+    calibration = read_calibration(session.entry(key))
+    # whether it is a part of this product at all comes before what this product's parts say of it
+    other = _category_hint(session, key, prediction.path)
+    if other and st.button(f"Inspect it as {plain(other.category)}", type="primary"):
+        go("inspect", other, image=str(prediction.path))
+    verdict_banner(prediction, calibration)
+    left, right = st.columns([11, 9], gap="large")
     with left:
         strip(session, key, prediction.path)
         cell = _patch(prediction, boxes)
     with right:
-        verdict_banner(prediction)
-        calibration = read_calibration(session.entry(key))
-        histogram = charts.histogram(calibration, prediction.score)
-        st.altair_chart(histogram.properties(height=170), width="stretch")
+        _histogram(calibration, prediction)
         _evidence(session, key, prediction, cell)
-        _seen_before(session, key, prediction)
-        _category_hint(session, key, prediction.path)
-    if not session.copied:
-        _teach(session, key, prediction)
+        _seen_before(prediction)
     patch = prediction.geometry.cell_box(*cell)
     _similar(session, key, prediction, _region(prediction, boxes, patch))
+    if not session.copied:
+        _teach(session, key, prediction)
+
+
+def _histogram(calibration: Calibration, prediction: Prediction) -> None:
+    chart = charts.histogram(calibration, prediction.score).properties(
+        height=170,
+        description=f"Scores of {calibration.n} normal images; this image scores "
+        f"{prediction.score:.4g}, reject above {prediction.threshold:.4g}.",
+    )
+    st.altair_chart(chart, width="stretch")
 
 
 def _patch(prediction: Prediction, boxes: list[Box]) -> tuple[int, int]:
     """Picture and heat; the patch chosen there, at first the worst one."""
-    name = f"cell {prediction.path} {prediction.revision}"
-    cell: tuple[int, int] = st.session_state.get(name, prediction.evidence.query_cell)
+    cell = _patch_in_address(prediction)
     clicked = viewer(prediction, boxes, cell)
     if clicked and clicked != cell:
-        st.session_state[name] = clicked
+        put_in_address(patch=f"{clicked[0]},{clicked[1]}")
         st.rerun()
     st.caption(plain(f"{prediction.path.name} · {prediction.width} x {prediction.height} pixels"))
     return cell
+
+
+def _patch_in_address(prediction: Prediction) -> tuple[int, int]:
+    row, _, col = in_address("patch").partition(",")
+    rows, cols = prediction.distances.shape
+    if row.isdecimal() and col.isdecimal() and max(len(row), len(col)) < 5:
+        cell = int(row), int(col)
+        if cell[0] < rows and cell[1] < cols:
+            return cell
+    return prediction.evidence.query_cell
 
 
 def _region(prediction: Prediction, boxes: list[Box], patch: Box) -> Box:
@@ -116,13 +144,21 @@ def _evidence(session: Session, key: Key, prediction: Prediction, cell: tuple[in
     with session.lock:
         evidence = session.inspector(key).evidence(prediction, *cell)
     worst = cell == prediction.evidence.query_cell
-    st.subheader("Compared with" if worst else "This patch compared with")
+    st.header("Compared with" if worst else "This patch compared with")
     pictures = patch_pair(prediction.path, session.served(evidence.path), evidence)
     columns = st.columns(2)
     shown = "worst patch" if worst else f"patch {cell[0]}, {cell[1]}"
-    columns[0].image(pictures[0], caption=f"{shown}, distance {evidence.distance:.3g}")
+    columns[0].image(
+        pictures[0],
+        caption=f"{shown}, distance {evidence.distance:.3g}",
+        alt=f"The {shown} of {prediction.path.name}, outlined",
+    )
     if len(pictures) == 2:
-        columns[1].image(pictures[1], caption="nearest normal patch")
+        columns[1].image(
+            pictures[1],
+            caption="nearest normal patch",
+            alt=f"Its nearest normal patch, in {Path(evidence.path).name}",
+        )
     else:
         columns[1].warning(not_served(evidence.path))
     split = session.library(key)[evidence.image_id].split
@@ -130,90 +166,106 @@ def _evidence(session: Session, key: Key, prediction: Prediction, cell: tuple[in
     library_link(key, evidence.image_id, label)
 
 
-def _seen_before(session: Session, key: Key, prediction: Prediction) -> None:
+def _seen_before(prediction: Prediction) -> None:
     seen = prediction.seen_before
     if seen is None:
         return
-    st.subheader("Seen before?")
+    st.header("Seen before?")
     if seen.defect_type == "unknown":
         st.markdown(
-            f"**Unknown.** Nearest is {plain(seen.nearest_type)}, at a cosine distance of "
-            f"{seen.distance:.2f}: too far, or such votes were too often wrong."
+            f"**Looks like no known type.** The nearest is {plain(seen.nearest_type)}, at a cosine "
+            f"distance of {seen.distance:.2f}: too far, or too often wrong."
         )
     else:
-        st.markdown(
-            f"**{plain(seen.defect_type)}**: votes as strong were right {seen.confidence:.0%} of "
-            f"the time. {seen.cases} past cases, {seen.share:.0%} of all named defects."
-        )
+        cases = "1 past case" if seen.cases == 1 else f"{seen.cases} past cases"
+        sure = f"{100 * seen.confidence:.0f} % sure, {cases}"
+        st.markdown(f"**Looks like {plain(seen.defect_type)}** ({sure})")
     for name, values in seen.fields.items():
         told = ", ".join(f"{value} ({count})" for value, count in values.items())
         st.caption(plain(f"{name}: {told}"))
 
 
-def _category_hint(session: Session, key: Key, path: Path) -> None:
-    """A hint if the image looks more like another category of the same network."""
+def _category_hint(session: Session, key: Key, path: Path) -> Key | None:
+    """Say that the image looks more like another category of the same network; return that one."""
     proposed = session.propose(path, key) if len(session.entries()) > 1 else key
     if proposed == key:
-        return
-    name = plain(proposed.category)
-    st.info(f"As a whole this looks more like {name}.", icon=":material/help:")
-    if st.button(f"Inspect it as {name}"):
-        go("inspect", category=proposed.category, image=str(path))
+        return None
+    name, here = plain(proposed.category), plain(key.category)
+    st.warning(
+        f"**This looks like a part of {name}, not of {here}**, which it is compared with here.",
+        icon=":material/help:",
+    )
+    return proposed
 
 
 def _teach(session: Session, key: Key, prediction: Prediction) -> None:
     path = prediction.path
-    if known := session.known(key, path):
-        kind = plain(known.defect_type or known.label)
-        library_link(key, known.image_id, f"The library has this image, as {kind}")
-        return
-    with st.container(horizontal=True):
+    asked = (path, prediction.revision)
+    with action_bar("teach"):
+        if known := session.known(key, path):
+            kind = plain(known.defect_type or known.label)
+            library_link(key, known.image_id, f"The library has this image, as {kind}")
+            return
+        st.markdown(f"**{prediction.verdict.capitalize()}**. Is that right?")
         for label, (said, icon) in _TEACHING.items():
             if st.button(said, icon=icon):
-                st.session_state["teaching"] = (label, path, prediction.revision)
-    label, asked, revision = st.session_state.get("teaching", ("", None, 0))
-    if (asked, revision) != (path, prediction.revision):
-        return
-    with st.container(border=True):
-        kind = ""
-        if label == "normal":
-            _show_replay(session, key, prediction)
-        else:
-            kind = defect_type_input(session, key)
-            st.markdown(
-                "It joins the library with what deviates in it. Scores and verdicts stay as they "
-                "are; later images are told that they resemble it."
-            )
-        with st.container(horizontal=True):
-            taught = st.button("Teach", type="primary")
-            cancelled = st.button("Cancel", type="tertiary")
-    change = attempt(lambda: session.teach(key, [path], label, kind)) if taught else None
+                st.session_state[_TAUGHT] = (label, *asked)
+    label, *about = st.session_state.get(_TAUGHT, ("",))
+    if tuple(about) == asked:
+        title = plain(_TEACHING[label][0])
+        dialog = st.dialog(title, width="large", on_dismiss=_stop_teaching)(_confirm)
+        dialog(session, key, prediction, label)
+
+
+def _stop_teaching() -> None:
+    st.session_state.pop(_TAUGHT, None)
+
+
+def _confirm(session: Session, key: Key, prediction: Prediction, label: str) -> None:
+    """What teaching would do, and the button that does it."""
+    kind, teach = "", "Teach"
+    if label == "normal":
+        _category_hint(session, key, prediction.path)
+        replay = _replay(session, key, prediction)
+        if replay:
+            replay_summary(session, replay)
+            teach = "Teach it all the same" if replay.missed else teach
+    else:
+        kind = defect_type_input(session, key)
+        st.markdown(
+            "It joins the library with what deviates in it. Scores and verdicts stay as they "
+            "are; later images are told that they resemble it."
+        )
+    with st.container(horizontal=True):
+        taught = st.button(teach, type="primary")
+        cancelled = st.button("Cancel")
+    change = None
+    if taught:
+        change = attempt(lambda: session.teach(key, [prediction.path], label, kind))
     if change:
-        note_change(key, revision, change.entry)
+        note_change(prediction.revision, change.entry)
     if change or cancelled:
-        del st.session_state["teaching"]
+        _stop_teaching()
         st.rerun()
 
 
-def _show_replay(session: Session, key: Key, prediction: Prediction) -> None:
-    """Show what would change; computed once per image and revision."""
-    known = [i.path for i in session.library(key).values() if i.label == "defective"]
-    asked = dict.fromkeys([*known[:_MOST_REPLAYED], *brought_in()[:_MOST_REPLAYED]])
-    others = [Path(p) for p in asked if p != str(prediction.path) and session.served(p)]
+def _replay(session: Session, key: Key, prediction: Prediction) -> Replay | None:
+    """Effects of teaching the image as normal; computed once per image and revision."""
+    beside = [Path(p) for p in brought_in()[:_MOST_REPLAYED] if p != str(prediction.path)]
+    others = [path for path in beside if session.served(path)]
     question = (prediction.path, prediction.revision)
     answered, replay = st.session_state.get("replay", (None, None))
     if answered != question:
         with st.spinner("Replaying past verdicts…"):
-            replay = attempt(lambda: session.replay(key, prediction.path, others), st.error)
-    if replay:
+            replay = attempt(lambda: session.replay(key, prediction.path, others), st.info)
         st.session_state["replay"] = (question, replay)
-        replay_summary(replay)
+    return cast("Replay | None", replay)
 
 
 def _similar(session: Session, key: Key, prediction: Prediction, region: Box) -> None:
-    st.subheader("Similar normal images")
+    st.header("Similar normal images")
     _neighbors(session, key, prediction.path, "normal", "whole")
-    st.subheader("Similar defects")
+    st.header("Similar defects")
     by: By | None = "whole"
     if prediction.distances.size > 1:
         by = st.segmented_control(
@@ -221,7 +273,8 @@ def _similar(session: Session, key: Key, prediction: Prediction, region: Box) ->
             list(_ALIKE),
             default="defect",
             format_func=_ALIKE.__getitem__,
-            label_visibility="collapsed",
+            key="alike",
+            bind="query-params",
         )
     if by:
         _neighbors(session, key, prediction.path, "defective", by, region)
@@ -241,4 +294,4 @@ def _neighbors(
     cards = [neighbor_card(session, neighbor) for neighbor in found]
     chosen, _ = gallery(cards, key=f"similar {label}", label=f"Similar {label} images")
     if chosen:
-        go("library", category=key.category, image=chosen)
+        go("library", key, image=chosen)

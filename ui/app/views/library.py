@@ -7,8 +7,17 @@ import streamlit as st
 from indexer.calibration.methods import read_calibration
 from indexer.catalog.entry import CatalogEntry, LibraryImage
 from search.retrieval.clustering import cluster_defects
-from ui.app.components.inputs import defect_type_input, folder_input, keep_uploads, upload_input
-from ui.app.components.library import embedding_map, library_actions, library_gallery
+from ui.app.address import in_address, number_in_address, put_in_address
+from ui.app.components.folders import folder_input
+from ui.app.components.inputs import defect_type_input, keep_uploads, upload_input
+from ui.app.components.library import (
+    embedding_map,
+    image_actions,
+    library_actions,
+    library_gallery,
+    ticked_bar,
+)
+from ui.app.components.library_filters import filtered_images
 from ui.app.layout import attempt, choose_category, go, make_change, open_session
 from ui.app.pictures import picture
 from ui.app.session import Key, Session
@@ -23,39 +32,43 @@ def show() -> None:
     key = choose_category(session, "Library")
     entry = session.entry(key)
     st.caption(plain(revision_text(entry)))
-    _one(session, key)
     views = {"Images": _images, "Unnamed defects": _unnamed, "Map": _map, "Add": _add}
     view = st.segmented_control(
-        "View", list(views), default="Images", label_visibility="collapsed", key="library view"
+        "View",
+        list(views),
+        default="Images",
+        label_visibility="collapsed",
+        key="view",
+        bind="query-params",
     )
+    in_address("view")
     views.get(view or "", _images)(session, key, entry)
+    wanted = in_address("image")
+    if wanted and (image := session.library(key).get(wanted)):
+        _one(session, key, image)
+    elif wanted:
+        put_in_address(image="")
+        st.toast("The library of this category has no such image.", icon=":material/info:")
 
 
-def _one(session: Session, key: Key) -> None:
-    """The image that the address names, with all that is known of it."""
-    wanted = st.query_params.get("image", "")
-    if not wanted:
-        return
-    image = session.library(key).get(wanted)
-    if image is None:
-        st.warning("The library of this category has no such image.")
-        return
-    with st.container(border=True):
-        left, right = st.columns([2, 3], gap="large")
-        served = session.served(image.path)
-        if not served:
-            left.warning(not_served(image.path))
-        elif pixels := attempt(lambda: picture(served), left.warning):
-            left.image(pixels)
-        with right:
-            _facts(session, key, image)
-            library_actions(session, key, [image.image_id])
-            with st.container(horizontal=True):
-                if served and st.button("Inspect", icon=":material/search:"):
-                    go("inspect", category=key.category, image=image.image_id)
-                if st.button("Close", icon=":material/close:", type="tertiary"):
-                    st.query_params.pop("image", None)
-                    st.rerun()
+@st.dialog("Library image", width="large", on_dismiss=lambda: put_in_address(image=""))
+def _one(session: Session, key: Key, image: LibraryImage) -> None:
+    """One image over the page, with all that is known of it and what can be done with it."""
+    left, right = st.columns(2, gap="medium")
+    served = session.served(image.path)
+    if not served:
+        left.warning(not_served(image.path))
+    elif pixels := attempt(lambda: picture(served), left.warning):
+        left.image(pixels, alt=f"{image.defect_type or image.label}: {short_path(image.path)}")
+    with right:
+        image_actions(session, key, image)
+        with st.container(horizontal=True):
+            if served and st.button("Inspect", icon=":material/search:"):
+                go("inspect", key, image=image.image_id)
+            if st.button("Close", icon=":material/close:", type="tertiary"):
+                put_in_address(image="")
+                st.rerun()
+    _facts(session, key, image)
 
 
 def _facts(session: Session, key: Key, image: LibraryImage) -> None:
@@ -68,22 +81,21 @@ def _facts(session: Session, key: Key, image: LibraryImage) -> None:
         "verdict": "-" if image.score is None else calibration.verdict(image.score),
         **image.fields,
         "size": f"{image.width} x {image.height}",
-        "added": image.added_at,
+        "added": image.added_at[:19].replace("T", " "),
         "file": short_path(image.path),
         "id": image.image_id,
     }
     st.dataframe(
-        [{"of this image": name, "": value} for name, value in facts.items()],
+        [{"fact": name, "value": value} for name, value in facts.items()],
         hide_index=True,
         height="content",
     )
 
 
-def _images(session: Session, key: Key, entry: CatalogEntry) -> None:
-    images = _filtered(session, key)
+def _images(session: Session, key: Key, _: CatalogEntry) -> None:
+    images = filtered_images(session, key)
     pages = max(1, -(-len(images) // _PAGE))
-    asked = st.query_params.get("page", "")
-    at = min(max(1, int(asked) if asked.isdecimal() else 1), pages)
+    at = min(max(1, number_in_address("page", 1)), pages)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{len(images)} images, page {at} of {pages}")
         for label, icon, to in (("Back", "left", at - 1), ("Next", "right", at + 1)):
@@ -91,29 +103,30 @@ def _images(session: Session, key: Key, entry: CatalogEntry) -> None:
                 label,
                 icon=f":material/chevron_{icon}:",
                 disabled=not 1 <= to <= pages,
-                on_click=st.query_params.__setitem__,
-                args=("page", str(to)),
+                on_click=_turn,
+                args=(to,),
             )
     if not images:
         st.info("No image matches these filters.")
         return
-    shown = images[(at - 1) * _PAGE : at * _PAGE]
     picked = library_gallery(
         session,
         key,
-        shown,
+        images[(at - 1) * _PAGE : at * _PAGE],
         name=f"library {key} {at}",
         label="Images of the library",
-        chosen=st.query_params.get("image", ""),
+        chosen=in_address("image"),
         picking=True,
     )
-    if picked:
-        st.markdown(f"**{len(picked)} ticked**")
-        library_actions(session, key, picked)
+    ticked_bar(session, key, picked)
+
+
+def _turn(page: int) -> None:
+    put_in_address(page=str(page) if page > 1 else "")
 
 
 def _unnamed(session: Session, key: Key, entry: CatalogEntry) -> None:
-    st.markdown("Defective images without a type, in groups that deviate alike. Name a group.")
+    st.markdown("Defective images without a type, grouped by how they deviate. Name a group.")
     clusters = attempt(lambda: session.read(cluster_defects, entry), st.info)
     if clusters == []:
         st.info(
@@ -125,9 +138,9 @@ def _unnamed(session: Session, key: Key, entry: CatalogEntry) -> None:
         with st.container(border=True):
             name, ids = f"Group {number}", cluster.image_ids
             st.markdown(f"**{name}: {len(ids)} images**")
+            library_actions(session, key, ids, name=name)
             images = [library[image_id] for image_id in ids[:24]]
             library_gallery(session, key, images, name=name.lower(), label=name, side=100)
-            library_actions(session, key, ids)
 
 
 def _map(session: Session, key: Key, entry: CatalogEntry) -> None:
@@ -139,8 +152,7 @@ def _map(session: Session, key: Key, entry: CatalogEntry) -> None:
     picked = library_gallery(
         session, key, images, name="map chosen", label="Chosen images", picking=True
     )
-    if picked:
-        library_actions(session, key, picked)
+    ticked_bar(session, key, picked)
 
 
 def _add(session: Session, key: Key, _: CatalogEntry) -> None:
@@ -157,35 +169,3 @@ def _add(session: Session, key: Key, _: CatalogEntry) -> None:
         paths = [*found, *keep_uploads(session, files)]
         with st.spinner("Adding…"):
             make_change(session, key, lambda: session.teach(key, paths, label, kind))
-
-
-def _filtered(session: Session, key: Key) -> list[LibraryImage]:
-    """The images that pass the filters, by path."""
-    images = sorted(session.library(key).values(), key=lambda i: (i.path, i.image_id))
-    calibration = read_calibration(session.entry(key))
-    with st.container(horizontal=True):
-        label = st.selectbox("Label", ["all", "normal", "defective"], width=150)
-        kinds = sorted({i.defect_type for i in images if i.defect_type})
-        kind = st.selectbox("Defect type", ["all", *kinds, "unnamed"], width=180)
-        role = st.selectbox(
-            "Role", ["all", "bank", "calibration", "test", "quarantined"], width=160
-        )
-        verdict = st.selectbox("Verdict", ["all", "ok", "review", "reject"], width=130)
-        since = st.date_input("Added since", None, width=150)
-        text = st.text_input("File name or field", placeholder="line=3", width=220)
-    name, equals, value = text.partition("=")
-
-    def passes(image: LibraryImage) -> bool:
-        unnamed = image.label == "defective" and not image.defect_type
-        fits = image.score is not None and calibration.verdict(image.score) == verdict
-        field = image.fields.get(name.strip()) == value.strip()
-        return (
-            label in ("all", image.label)
-            and (kind in ("all", image.defect_type) or (kind == "unnamed" and unnamed))
-            and role in ("all", image.split)
-            and (verdict == "all" or fits)
-            and (not since or image.added_at >= since.isoformat())
-            and (field if equals else text.lower() in image.path.lower())
-        )
-
-    return [image for image in images if passes(image)]

@@ -1,0 +1,99 @@
+"""What other levels would say of the images of the library whose scores are known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.calibration.base import Calibration, Verdict
+from indexer.catalog.category import Category
+from indexer.catalog.collections import read_bank, read_defect_patches, read_images
+from indexer.catalog.commits import read_history
+from indexer.catalog.entry import LibraryImage
+from indexer.knn.exact_index import ExactIndex
+from indexer.scoring.open_scorer import open_scorer
+
+NORMAL, UNNAMED = "normal", "unnamed"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """A library image and its image score at the current memory bank."""
+
+    image: LibraryImage
+    score: float
+
+    @property
+    def kind(self) -> str:
+        """Its defect type, `NORMAL` or `UNNAMED`."""
+        if self.image.label == "normal":
+            return NORMAL
+        return self.image.defect_type or UNNAMED
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """An image whose verdict is another one at other levels."""
+
+    scored: ScoredImage
+    before: Verdict
+    after: Verdict
+
+
+def scored_images(category: Category) -> list[ScoredImage]:
+    """The test images of the library with their scores, by path.
+
+    A defective image that joined before the memory bank last changed is measured again, by the
+    anomalous patches kept of it. A normal one keeps no patches: its score is that of when it
+    joined.
+    """
+    images = read_images(category, {"split": "test"}).values()
+    known = {image.image_id: image.score for image in images if image.score is not None}
+    changed_at = _bank_changed_at(category)
+    outdated = {
+        image.image_id
+        for image in images
+        if image.label == "defective" and image.added_at < changed_at
+    }
+    if outdated and category.keeps_patches:
+        known.update(_measured_again(category, outdated & known.keys()))
+    ordered = sorted(images, key=lambda image: (image.path, image.image_id))
+    return [ScoredImage(i, known[i.image_id]) for i in ordered if i.image_id in known]
+
+
+def replay_levels(scored: Iterable[ScoredImage], now: Calibration, then: Calibration) -> list[Flip]:
+    """The images whose verdict differs between two calibrations, highest score first."""
+    told = [Flip(item, now.verdict(item.score), then.verdict(item.score)) for item in scored]
+    flipped = [flip for flip in told if flip.before != flip.after]
+    return sorted(flipped, key=lambda flip: (-flip.scored.score, flip.scored.image.image_id))
+
+
+def count_verdicts(
+    scored: Sequence[ScoredImage], calibration: Calibration
+) -> Mapping[str, Counter[Verdict]]:
+    """How many images of each kind get each verdict; normal first, then by name."""
+    kinds = sorted({item.kind for item in scored}, key=lambda kind: (kind != NORMAL, kind))
+    return {
+        kind: Counter(calibration.verdict(item.score) for item in scored if item.kind == kind)
+        for kind in kinds
+    }
+
+
+def _bank_changed_at(category: Category) -> str:
+    """When the memory bank last changed since it was learnt; empty if it never did."""
+    past = [e for e in read_history(category) if e.origin == category.entry.origin]
+    sizes = [(entry.counts["bank_images"], entry.counts["bank_patches"]) for entry in past]
+    changed = [past[n].built_at for n in range(1, len(past)) if sizes[n] != sizes[n - 1]]
+    return max(changed, default="")
+
+
+def _measured_again(category: Category, ids: Iterable[str]) -> dict[str, float]:
+    """Image scores by the patches kept of these images."""
+    kept = read_defect_patches(category)
+    distances = ExactIndex(read_bank(category).vectors).search(kept.vectors[None]).distances[0]
+    aggregate = open_scorer(category).aggregate
+    rows = ((key, np.flatnonzero(kept.image_ids == key)) for key in ids)
+    return {key: aggregate(distances[None, found]) for key, found in rows if len(found)}
