@@ -15,7 +15,6 @@ from indexer.catalog.entry import CatalogEntry
 from indexer.learn.build import BuildReport
 from indexer.records.drift_window import WINDOW
 from indexer.update.change import Change
-from search.inspector import Inspector
 from search.monitoring.audit import LevelImage
 from search.monitoring.drift import RATE, DriftReport
 from search.monitoring.replay_update import Replay
@@ -214,7 +213,7 @@ def csv_writer(file: Path | None) -> Iterator[Any]:
         raise
 
 
-def write_map(inspector: Inspector, prediction: Prediction, folder: Path, used: set[str]) -> Path:
+def write_map(prediction: Prediction, folder: Path, used: set[str]) -> Path:
     """Save the picture under the image's name; a repeated name gets a number."""
     name, number = prediction.path.stem, 1
     while name in used:

@@ -170,9 +170,11 @@ def test_csv_file_appears_only_when_it_is_whole(tmp_path: Path, prediction: Pred
 
 
 def test_pictures_of_images_of_one_name_are_numbered(tmp_path: Path) -> None:
-    inspector = cast(Inspector, SimpleNamespace(explain=lambda _: Image.new("RGB", (8, 8))))
+    def explain() -> Image.Image:
+        return Image.new("RGB", (8, 8))
+
     used: set[str] = set()
     for folder in ("a", "b", "c"):
-        of = cast(Prediction, SimpleNamespace(path=Path(folder) / "0.png"))
-        formatting.write_map(inspector, of, tmp_path, used)
+        of = cast(Prediction, SimpleNamespace(path=Path(folder) / "0.png", explain=explain))
+        formatting.write_map(of, tmp_path, used)
     assert {path.name for path in tmp_path.iterdir()} == {"0.png", "0-2.png", "0-3.png"}

@@ -198,7 +198,7 @@ def _explain(inspector: Inspector, neighbors: Sequence[Neighbor], folder: Path) 
         except ImageError as error:
             note(f"no picture: {error}")
             continue
-        written[neighbor.image_id] = str(write_map(inspector, prediction, folder, used))
+        written[neighbor.image_id] = str(write_map(prediction, folder, used))
     return written
 
 

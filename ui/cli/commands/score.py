@@ -63,7 +63,7 @@ def score(
             drift_window.record(outcome.inspected())
             fields = outcome.to_dict()
             if maps:
-                fields["map"] = str(write_map(inspector, outcome, maps, used))
+                fields["map"] = str(write_map(outcome, maps, used))
             write_row(fields)
             if as_json:
                 say(json.dumps(fields))
