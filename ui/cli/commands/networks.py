@@ -117,8 +117,8 @@ def describe_verification(found: Verification) -> Iterator[str]:
     if found.expected and found.difference is not None:
         verdict = "right" if found.right else "WRONG"
         yield (
-            f"{verdict}: {found.name} differs from what {found.expected.weights} give by "
-            f"{found.difference:.2%} of the largest value; {TOLERANCE:.1%} is allowed."
+            f"{verdict}: {found.name} deviates by {found.difference:.2%} of the largest value from "
+            f"the canonical vector ({found.expected.weights}); {TOLERANCE:.1%} is allowed."
         )
     elif found.published:
         yield (
