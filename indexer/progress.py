@@ -1,4 +1,4 @@
-"""Progress of long work, and the time it still takes."""
+"""Progress of long work, and estimates of the remaining time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Literal
 Progress = Callable[[str, int, int], None]
 """Callback that is given the stage's name, the steps done and the steps in total."""
 _TRUSTED = 0.2
-"""Share of a stage after which its own pace alone tells how long it takes."""
+"""Share of a stage after which only its own pace determines the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a stage is expected to take.
+    """Expected duration of a stage.
 
     Attributes:
-        seconds: as far as known before it begins.
-        paced_by: stages of one word run at one pace, so the first of them corrects the others.
+        seconds: expected duration, as far as known before it begins.
+        paced_by: stages with the same word run at the same pace, so the first of them corrects the
+            others.
     """
 
     seconds: float
@@ -26,13 +27,13 @@ class Stage:
 
 
 class TimeLeft:
-    """Seconds left of work in stages, from what it reported so far.
+    """Estimate of the remaining seconds of work in stages, from its progress so far.
 
-    A stage at hand goes by its expected seconds at first and more and more by its own pace; one to
-    come by its expected seconds, corrected by those stages that are paced by the same.
+    The current stage counts with its expected seconds at first and increasingly with its own pace;
+    a later one with its expected seconds, corrected by earlier stages with the same ``paced_by``.
 
     Args:
-        stages: by name, in order. The time of a stage that is not among them is its own pace's.
+        stages: expected stages by name, in order. Any other stage counts only with its own pace.
     """
 
     def __init__(self, stages: Mapping[str, Stage]) -> None:
@@ -72,7 +73,7 @@ class TimeLeft:
         return max(0.0, here - since) + ahead
 
     def _pace(self) -> float:
-        """Seconds for one of the stage at hand; its first report is where the clock begins."""
+        """Seconds per step of the current stage, counted from its first report."""
         (began, before), (at, done) = self._first, self._last
         return (at - began) / (done - before)
 

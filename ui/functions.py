@@ -1,8 +1,8 @@
 """The functions of ``import vecspect``: categories and backbones are given by name.
 
-Each takes ``category=``, the name, and ``store=``, an open store. Where a category was learnt with
-several, ``backbone=`` tells which; ``weights=`` is a file to load the network from in place of the
-one it was learnt with.
+Each takes ``category=``, the name, and ``store=``, an open store. If a category was learnt with
+several backbones, ``backbone=`` chooses one; ``weights=`` is a file to load the network from
+instead of the one used for learning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def quiet(stage: str, done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 def build_index(
@@ -45,17 +45,17 @@ def build_index(
     """Learn a category from the normal images of a data set; a repeated call changes nothing.
 
     Args:
-        dataset: its folder or CSV file, or the records of `read_dataset`.
-        backbone: name of a network, or one loaded with `load_backbone`.
+        dataset: folder or CSV file of the data set, or the records from `read_dataset`.
+        backbone: name of a network, or a network loaded with `load_backbone`.
         calibration: ``conformal``, ``cross-conformal``, ``sigma`` or ``synthetic-f1``.
-        reject, review: false-reject rates of the two levels; by default the smallest that the
-            number of images supports.
+        reject, review: false-reject rates of the two levels; by default 1 % and 5 %, or the
+            smallest that the number of images supports.
         coreset: share of the normal patches kept in the memory bank, in (0, 1].
         holdout: share of the normal images kept out of the bank to calibrate.
-        seed: of the split and the coreset.
+        seed: seed of the split and the coreset.
 
     Raises:
-        DatasetError: fewer than two normal images, or none readable.
+        DatasetError: there are fewer than two normal images, or none can be read.
         CalibrationError: there are too few images for a level.
         BackboneError: the network is unknown, or cannot be loaded.
     """
@@ -92,14 +92,15 @@ def add_images(
     defect_type: str = "",
     on_progress: Progress = quiet,
 ) -> Change:
-    """Let images join a category as one revision, without learning it again.
+    """Add images to a category as one revision, without learning it again.
 
     Args:
-        label: ``normal`` images extend what is normal, ``defective`` ones the library.
-        defect_type: of defective ones.
+        label: ``normal`` images extend the memory bank and the calibration, ``defective`` ones only
+            the library.
+        defect_type: type of defective images.
 
     Raises:
-        CategoryError: no such category, or the network at hand is another one.
+        CategoryError: there is no such category, or it was learnt with another network.
     """
     from indexer.update import insertion
 
@@ -117,10 +118,11 @@ def add_images(
 def remove_images(
     ids: Sequence[str], *, category: str, store: VectorStore, backbone: str | None = None
 ) -> Change:
-    """Let library images leave a category as one revision.
+    """Remove library images from a category as one revision.
 
     Raises:
-        CategoryError: no such category or image, or the last images of their kind.
+        CategoryError: there is no such category or image, or these are the last images of their
+            kind.
     """
     from indexer.update import removal
 
@@ -130,10 +132,10 @@ def remove_images(
 def quarantine_image(
     image_id: str, *, category: str, store: VectorStore, backbone: str | None = None
 ) -> Change:
-    """Keep a library image, and take it out of the memory bank and the calibration.
+    """Keep a library image, but take it out of the memory bank and the calibration.
 
     Raises:
-        CategoryError: no such category or image, or the last image of its kind.
+        CategoryError: there is no such category or image, or it is the last image of its kind.
     """
     from indexer.update import removal
 
@@ -153,8 +155,9 @@ def label_images(
     """Give library images a defect type, fields of your own, or both, as one revision.
 
     Raises:
-        CategoryError: no such category or image, or one that others are judged by.
-        ImageError: the file of an image that becomes defective is gone or changed.
+        CategoryError: there is no such category or image, or the image is one by which others are
+            judged.
+        ImageError: the file of an image that becomes defective is missing or has changed.
     """
     from indexer.update import labels
 
@@ -177,7 +180,7 @@ def calibrate(
     reject: float | None = None,
     review: float | None = None,
 ) -> Category:
-    """Set the levels of a category, or how they are calibrated, without any image.
+    """Set the levels of a category, or its calibration method, without any image.
 
     Raises:
         CalibrationError: the calibration images cannot support a level, or the category was learnt
@@ -196,7 +199,7 @@ def rollback(
     """Make an earlier revision of a category the next one.
 
     Raises:
-        CategoryError: no such revision since the category was learnt.
+        CategoryError: there is no such revision since the category was learnt.
     """
     from indexer.update import rollback
 
@@ -204,7 +207,7 @@ def rollback(
 
 
 def check_drift(*, category: str, store: VectorStore, backbone: str | None = None) -> DriftReport:
-    """Tell whether scores, light and focus are still those of the calibration images."""
+    """Check whether scores, brightness and sharpness still agree with the calibration images."""
     from search.monitoring import drift
 
     return drift.check_drift(_category(store, category, backbone))
@@ -222,7 +225,7 @@ def benchmark(
     """Learn labelled data sets, measure them and write a report to the folder ``out``.
 
     Args:
-        weights: files by name of the backbone.
+        weights: weight files by name of the backbone.
         baselines: ``brute-force`` also scores against every normal patch.
 
     Raises:

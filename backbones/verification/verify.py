@@ -19,8 +19,8 @@ from backbones.verification.canonical import (
 from backbones.weights import sha256_of
 
 TOLERANCE = 0.005
-"""Largest allowed difference, as a share of the largest canonical value; half-precision files "
-"pass."""
+"""Largest allowed difference, as a share of the largest canonical value; half-precision files
+pass."""
 RUNS = 10
 
 

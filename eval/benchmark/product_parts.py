@@ -19,10 +19,10 @@ from eval.arrays import Int64
 LeftOut = Literal["image", "part"]
 
 NEAR = 200
-"""Largest difference of serial numbers of one part. Of the 202 parts found in this way among "
-"magnetic tile's 1344 images, which show each tile under up to six lights, 164 have six images; "
-"half the difference finds 168 of 224. Too large a value only merges parts, and leaves out more "
-"than necessary."""
+"""Largest difference of serial numbers of one part. Of the 202 parts found in this way among
+magnetic tile's 1344 images, which show each tile under up to six lights, 164 have six images; half
+the difference finds 168 of 224. Too large a value only merges parts, and leaves out more than
+necessary."""
 
 
 def ways_to_leave_out(parts: Int64) -> tuple[LeftOut, ...]:

@@ -15,10 +15,10 @@ from indexer.knn.brute_force import squared_distances
 Float32 = NDArray[np.float32]
 
 AS_WELL = 1.05
-"""Distance, in multiples of an image's own covering radius, up to which its patches may lie from "
-"another image's for it to count as a near duplicate. With a coreset of 10 %, grid's images lie "
-"at 1.4 or more, synthetic textures at 1.2, and copies with noise of two grey levels at 1.03 at "
-"most. With 2 %, textures lie at 0.98 to 1.1: so few patches cannot tell them from duplicates."""
+"""Distance, in multiples of an image's own covering radius, up to which its patches may lie from
+another image's for it to count as a near duplicate. With a coreset of 10 %, grid's images lie at
+1.4 or more, synthetic textures at 1.2, and copies with noise of two grey levels at 1.03 at most.
+With 2 %, textures lie at 0.98 to 1.1: so few patches cannot tell them from duplicates."""
 _AT_A_TIME = 32
 
 

@@ -25,8 +25,8 @@ ReadPatches = Callable[[Sequence[str]], Iterable[tuple[str, Float32]]]
 """Function that yields (image id, patches (H, W, D) float32) of the given images."""
 
 FOLDS = 16
-"""Number of folds in which images are left out: one search covers the patches outside a fold, "
-"and a small matrix product those inside."""
+"""Number of folds in which images are left out: one search covers the patches outside a fold, and a
+small matrix product those inside."""
 
 
 def choose_own_patches(patches: Float32, settings: Mapping[str, float]) -> Coreset:

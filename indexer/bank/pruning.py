@@ -22,13 +22,13 @@ from indexer.knn.threads import one_thread
 Float32 = NDArray[np.float32]
 
 AXES = 48
-"""Axes of a projection. With this many, 13 % of grid's 243 images lie in reach of an image's "
-"patches; with 32 axes, 27 %."""
+"""Axes of a projection. With this many, 13 % of grid's 243 images lie in reach of an image's
+patches; with 32 axes, 27 %."""
 _AT_A_TIME = 32
 """Images, and vectors, compared in one matrix product."""
 _ROUNDING = 2.0**-10
-"""Allowance for rounding, as a share of the lengths of two projections: half of it for the "
-"cached one in float16, the other half far more than float32 axes and distances are off by."""
+"""Allowance for rounding, as a share of the lengths of two projections: half of it for the cached
+one in float16, the other half far more than float32 axes and distances are off by."""
 _SMALLEST = 1e-6
 """Allowance for values below the smallest float16."""
 

@@ -132,7 +132,7 @@ def check_planned_from(category: Category, expected: str) -> None:
 def _outrun(category: Category) -> CategoryError:
     return CategoryError(
         f"category '{category.name}' was changed by another process since this change was "
-        "planned; nothing was changed. Run it again."
+        "planned, which therefore has no effect. Run it again."
     )
 
 

@@ -6,8 +6,8 @@ from indexer.catalog.category import Category
 
 BANK_PATCHES, DEFECT_PATCHES = "bank_patches", "defect_patches"
 WITHOUT_PATCHES, PICKED_OUT = "joined_without_patches", "picked_out_images"
-"""Counts of events that void the bound on false rejects: images added to a leave-one-out "
-"category without their own choice of patches, and calibration images removed by hand."""
+"""Counts of events that void the bound on false rejects: images added to a leave-one-out category
+without their own choice of patches, and calibration images removed by hand."""
 
 
 def counted(category: Category, what: str, by: int) -> Category:

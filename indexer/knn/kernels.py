@@ -28,8 +28,8 @@ LANES = 16
 COARSE = 64
 """Number of values of a coarse vector."""
 TILE = 6
-"""Queries compared with a block at a time: their sums, the block's values and those of a query "
-"fit into 16 registers, even without AVX-512."""
+"""Queries compared with a block at a time: their sums, the block's values and those of a query fit
+into 16 registers, even without AVX-512."""
 PADDING = -1
 """Value in ``rows`` of a place without a vector."""
 LOWEST, HIGHEST = -(2**31), 2**31 - 1

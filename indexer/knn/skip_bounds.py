@@ -35,8 +35,8 @@ from indexer.knn.pca import PcaProjection, principal_axes
 BOX_AXES = 16
 """Leading axes along which groups are split and boxed; they hold most of the variance."""
 LONGEST = 16_000
-"""Length of the longest bank vector in steps: sums of its products with a vector twice as long, "
-"less half its square, stay within 31 bits, and so do those of an empty place."""
+"""Length of the longest bank vector in steps: sums of its products with a vector twice as long,
+less half its square, stay within 31 bits, and so do those of an empty place."""
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 16
 """Largest squared length of a vector, relative to the mean, that float32 can represent in sums."""
 

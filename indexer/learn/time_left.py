@@ -1,4 +1,4 @@
-"""What the stages of a build are expected to take, before it has begun."""
+"""Expected durations of the stages of a build, before it begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from indexer.bank.layout import held_out
 from indexer.progress import Stage
 
 _IMAGE = 0.02
-"""Seconds in the network until the first image has told: only the ratios of the stages matter."""
+"""Assumed seconds per image in the network until the first one is measured; only ratios matter."""
 _MEASURED, _SCORED, _WRITTEN = 2.5, 1.3, 1.2e-4
 """Times that of the network for an image that calibrates and for one that is scored; seconds to
 write a patch. Measured on 64 and 194 bank images, at coresets of 1 % and 10 %."""
@@ -22,7 +22,7 @@ def build_stages(
     """The stages of learning so many images with held-out calibration, see `build_index`.
 
     Args:
-        normal: training images. tests: images that join the library.
+        normal: training images. tests: images added to the library.
     """
     calibrating = held_out(normal, holdout)
     bank = normal - calibrating

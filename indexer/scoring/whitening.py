@@ -23,8 +23,8 @@ from indexer.knn.pca import PrincipalAxes
 Float32 = NDArray[np.float32]
 
 AXES = 48
-"""Number of axes, chosen on a sample of leather, where other numbers from 16 to 128 worked about "
-"as well."""
+"""Number of axes, chosen on a sample of leather, where other numbers from 16 to 128 worked about as
+well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def check_process(opened_by: int, location: str) -> None:
     if os.getpid() != opened_by:
         raise StoreError(
             f"store {location} was opened before this process was forked, and cannot be used here: "
-            "use threads, or let each process open a Qdrant server of its own accord "
+            "use threads, or let each process open the Qdrant server itself "
             "(multiprocessing.get_context('spawn'))"
         )
 

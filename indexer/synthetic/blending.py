@@ -15,8 +15,8 @@ from indexer.synthetic.textures import Float32, noise
 Uint8 = NDArray[np.uint8]
 
 SIZES = (8, 16, 32)
-"""Side lengths of a square with the defect's area, in pixels of an image whose shorter side is "
-"256."""
+"""Side lengths of a square with the defect's area, in pixels of an image whose shorter side is
+256."""
 CONTRASTS = (0.15, 0.3, 0.6)
 """Weights of the black-to-white noise in the blend."""
 KINDS = tuple((size, contrast) for size in SIZES for contrast in CONTRASTS)

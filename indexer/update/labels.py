@@ -92,7 +92,7 @@ def _renamed(
     if image.label == "normal" and image.split in ("bank", "calibration"):
         raise CategoryError(
             f"image {image.image_id} is one of the normal images by which others are judged. If "
-            "it shows a defect, remove it first: vecspect quarantine "
+            "it shows a defect, set it aside first: vecspect quarantine "
             f"{image.image_id} --category {category.name}"
         )
     return replace(image, label="defective", defect_type=defect_type, split="test")

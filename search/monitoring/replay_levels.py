@@ -1,4 +1,4 @@
-"""What other levels would say of the images of the library whose scores are known."""
+"""Replays other levels on those images of the library whose scores are known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ScoredImage:
 
     @property
     def kind(self) -> str:
-        """Its defect type, `NORMAL` or `UNNAMED`."""
+        """Defect type of the image, `NORMAL` or `UNNAMED`."""
         if self.image.label == "normal":
             return NORMAL
         return self.image.defect_type or UNNAMED
@@ -36,7 +36,7 @@ class ScoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """An image whose verdict is another one at other levels."""
+    """An image whose verdict would change at other levels."""
 
     scored: ScoredImage
     before: Verdict
@@ -46,9 +46,9 @@ class Flip:
 def scored_images(category: Category) -> list[ScoredImage]:
     """The test images of the library with their scores, by path.
 
-    A defective image that joined before the memory bank last changed is measured again, by the
-    anomalous patches kept of it. A normal one keeps no patches: its score is that of when it
-    joined.
+    A defective image added before the last change of the memory bank is measured again by its
+    stored anomalous patches. A normal one has no stored patches and keeps its score from when it
+    was added.
     """
     images = read_images(category, {"split": "test"}).values()
     known = {image.image_id: image.score for image in images if image.score is not None}
@@ -74,7 +74,7 @@ def replay_levels(scored: Iterable[ScoredImage], now: Calibration, then: Calibra
 def count_verdicts(
     scored: Sequence[ScoredImage], calibration: Calibration
 ) -> Mapping[str, Counter[Verdict]]:
-    """How many images of each kind get each verdict; normal first, then by name."""
+    """Number of images of each kind with each verdict; normal first, then by name."""
     kinds = sorted({item.kind for item in scored}, key=lambda kind: (kind != NORMAL, kind))
     return {
         kind: Counter(calibration.verdict(item.score) for item in scored if item.kind == kind)
@@ -83,7 +83,7 @@ def count_verdicts(
 
 
 def _bank_changed_at(category: Category) -> str:
-    """When the memory bank last changed since it was learnt; empty if it never did."""
+    """Time of the memory bank's last change since it was learnt; empty if there was none."""
     past = [e for e in read_history(category) if e.origin == category.entry.origin]
     sizes = [(entry.counts["bank_images"], entry.counts["bank_patches"]) for entry in past]
     changed = [past[n].built_at for n in range(1, len(past)) if sizes[n] != sizes[n - 1]]
@@ -91,7 +91,7 @@ def _bank_changed_at(category: Category) -> str:
 
 
 def _measured_again(category: Category, ids: Iterable[str]) -> dict[str, float]:
-    """Image scores by the patches kept of these images."""
+    """Image scores by the stored patches of these images."""
     kept = read_defect_patches(category)
     distances = ExactIndex(read_bank(category).vectors).search(kept.vectors[None]).distances[0]
     aggregate = open_scorer(category).aggregate

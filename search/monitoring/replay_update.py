@@ -32,10 +32,10 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedDefect:
-    """One known defect's score and verdict as they are and as they would be.
+    """One known defect's present score and verdict, and those after the change.
 
-    They rest on its anomalous patches alone, so the true score may be higher afterwards: an alarm
-    that is raised for nothing is possible, one that is left out is not.
+    They depend only on its anomalous patches, so the true score after the change may be higher: a
+    false alarm is possible, a missed one is not.
     """
 
     image: LibraryImage
@@ -46,18 +46,18 @@ class ReplayedDefect:
 
     @property
     def missed(self) -> bool:
-        """Whether it is caught today and would pass."""
+        """True if the defect is caught today and would pass after the change."""
         return self.verdict != "ok" and self.verdict_after == "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDefects:
-    """The defective images of a library, by the anomalous patches that are kept of them.
+    """The defective images of a library with their stored anomalous patches.
 
     Attributes:
-        revision: that they were read at.
-        patches: of ``images``, N of them.
-        distances: (N,) float32 to the nearest normal patches.
+        revision: revision at which they were read.
+        patches: N patches of ``images``.
+        distances: (N,) float32 distances to the nearest normal patches.
     """
 
     revision: int
@@ -89,7 +89,7 @@ class Replay:
 
     @property
     def missed(self) -> tuple[ReplayedDefect, ...]:
-        """The known defects that would pass from then on, the strongest now first."""
+        """Known defects that would pass after the change, the strongest first."""
         missed = (defect for defect in self.defects if defect.missed)
         return tuple(sorted(missed, key=lambda defect: -defect.score))
 
@@ -100,7 +100,7 @@ class Replay:
 
 
 def read_known_defects(inspector: Inspector) -> KnownDefects:
-    """The known defects of the category as it is now; CategoryError if it keeps no patches."""
+    """The known defects of a category; CategoryError if it stores no patches."""
     inspector.refresh()
     check_keeps_patches(inspector.category, "a replay")
     patches = read_defect_patches(inspector.category)
@@ -125,7 +125,8 @@ def replay_additions(
     library.
 
     Args:
-        known: the defects as `read_known_defects` found them at this revision; read if not given.
+        known: the defects from `read_known_defects` at this revision; read from the store if not
+            given.
 
     Raises:
         ImageError: none of the images can be read.
@@ -153,7 +154,7 @@ def replay_additions(
 
 
 class _Change:
-    """The patches (P, D) that would join the memory bank, and the calibration after it."""
+    """The patches (P, D) that would be added to the memory bank, and the calibration afterwards."""
 
     def __init__(self, inspector: Inspector, vectors: Float32, after: Calibration) -> None:
         self._index, self._before, self._after = inspector.index, inspector.calibration, after

@@ -28,8 +28,8 @@ ALIKE = 20
 FAR = 0.05
 """Share of the defects of known types that lie beyond the distance called too far."""
 MOST = 2000
-"""Largest number of defects left out one at a time; more would take longer without improving the "
-"figures."""
+"""Largest number of defects left out one at a time; more would take longer without improving the
+figures."""
 
 
 @dataclass(frozen=True, slots=True)

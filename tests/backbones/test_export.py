@@ -141,10 +141,7 @@ Damage = Callable[[Path], object]
         (turn_a_bit, "network.xml and network.bin are not the files that network.json describes."),
         (lambda f: (f / "network.bin").unlink(), "lacks network.xml or network.bin. Export it"),
         (lambda f: (f / "network.xml").unlink(), "lacks network.xml or network.bin. Export it"),
-        (
-            lambda f: (f / "network.xml").write_text("<net"),
-            "are not the files that network.json describes",
-        ),
+        (lambda f: (f / "network.xml").write_text("<net"), "are not the files that network.json"),
         (lambda f: (f / "network.json").unlink(), "holds no exported network (network.json is"),
         (lambda f: (f / "network.json").write_text("{"), "network.json cannot be used: "),
         (lambda f: (f / "network.json").write_text("[1]"), "network.json cannot be used: "),

@@ -63,5 +63,5 @@ def test_revision_without_patches_has_neither_patch_scorer_nor_proposer(dataset:
         revision = OpenRevision(report.category, FakeImageLevel())
         assert isinstance(revision.scorer, ImageScorer)
         assert revision.proposer is None
-        with pytest.raises(CategoryError, match="takes patches"):
+        with pytest.raises(CategoryError, match="needs patches"):
             revision.patch_scorer  # noqa: B018

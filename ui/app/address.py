@@ -1,4 +1,4 @@
-"""What the address of a page says, so that a copied address shows the same.
+"""The address of a page holds its state, so that a copied address shows the same.
 
 The category goes along from page to page. What else a page shows (an image, a patch, a batch) is
 its own: `put_in_address` keeps it, and it comes back when the menu leads to the page again in the
@@ -92,6 +92,6 @@ def _remember(name: str, value: str) -> None:
 
 
 def _own_values() -> dict[str, str]:
-    """What this page last had in its address, in this tab."""
+    """Values that this page last had in its address, in this tab."""
     own: dict[str, str] = st.session_state.setdefault(_OWN, {}).setdefault(page_shown(), {})
     return own

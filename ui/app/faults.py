@@ -1,4 +1,4 @@
-"""What a page says when something goes wrong that nobody foresaw, instead of a traceback."""
+"""Words for faults that nobody foresaw, shown by every page instead of a traceback."""
 
 from __future__ import annotations
 

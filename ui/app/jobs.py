@@ -49,7 +49,7 @@ class Job:
 
     @property
     def progress(self) -> str:
-        """How far it is and how long it still takes, in words."""
+        """Progress and remaining time, in words."""
         told = f"{self.stage}: {self.done:,} of {self.total:,}"
         seconds = self._left.seconds(time.monotonic())
         return told if seconds is None else f"{told}, about {duration_text(seconds)} left"

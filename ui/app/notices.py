@@ -1,4 +1,4 @@
-"""What stands on every page: what was changed last, with its undo, and whether verdicts hold."""
+"""Notices on every page: the last change with its undo, and whether verdicts hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRIFT_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class LastChange:
-    """What this tab changed last.
+    """The last change made in this tab.
 
     Attributes:
         entry: that the change left; undo is possible while it is the current one.
@@ -57,7 +57,7 @@ def note_change(before: int, entry: CatalogEntry) -> None:
 
 
 def change_bar(session: Session, key: Key | None = None) -> None:
-    """What this tab changed last, of this category or of any, with a button that takes it back."""
+    """The last change of this tab, whatever its category, with a button that undoes it."""
     change: LastChange | None = st.session_state.get(_CHANGE)
     if change is None or key not in (None, Key.of(change.entry)):
         return
@@ -111,7 +111,7 @@ def standing_warnings(session: Session, keys: list[Key], calibration: StreamlitP
 
 @st.cache_data(show_spinner=False, ttl=_DRIFT_SECONDS, max_entries=20)
 def _drift_line(location: str, key: Key, head: str) -> str:
-    """How the parts have changed since the category was calibrated; empty while they have not."""
+    """Change of the parts since the category was calibrated; empty if there is none."""
     session = app_state().open()
     drift = session.read(check_drift, session.entry(key))
     moved = [signal for signal in drift.signals if signal.alarm]
@@ -120,7 +120,7 @@ def _drift_line(location: str, key: Key, head: str) -> str:
 
 
 def _level_line(entry: CatalogEntry) -> str:
-    """What would make the reject level the 1 % that users expect; empty where it is."""
+    """Need of a reject level of 1 %, which users expect; empty if the level is 1 %."""
     calibration = read_calibration(entry)
     if calibration.bound is None or calibration.alpha_reject <= DEFAULT_REJECT:
         return ""

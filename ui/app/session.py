@@ -101,7 +101,7 @@ class Session:
 
     @property
     def gone(self) -> bool:
-        """Whether the folder of an embedded store was removed while it was open."""
+        """True if the folder of an embedded store was removed while it was open."""
         return "://" not in self.store.location and not Path(self.store.location).is_dir()
 
     def entries(self) -> list[CatalogEntry]:

@@ -237,8 +237,8 @@ def test_what_takes_patches_is_refused_in_one_line_and_nothing_changes(
 ) -> None:
     inspector = Inspector(store, "grid", network=FakeImageLevel())
     refused: dict[str, Callable[[], object]] = {
-        "a replay takes patches": lambda: replay_additions(inspector, more[:1]),
-        "a synthetic defect takes patches": lambda: add_synthetic_defects(
+        "a replay needs patches": lambda: replay_additions(inspector, more[:1]),
+        "a synthetic defect needs patches": lambda: add_synthetic_defects(
             category=category, backbone=FakeImageLevel()
         ),
         "cross-conformal needs patch embeddings": lambda: build_index(

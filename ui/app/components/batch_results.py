@@ -40,7 +40,7 @@ def verdict_of(result: Result) -> str:
 
 
 def show_counts(batch: Batch) -> None:
-    """How many images have each verdict so far."""
+    """Number of images with each verdict so far."""
     counts = Counter(verdict_of(result) for result in batch.results())
     names: dict[str, str] = {
         verdict: f"{glyph} {verdict}" for verdict, glyph in reversed(GLYPHS.items())

@@ -18,7 +18,7 @@ _ARROWS = {True: "▲ better", False: "▼ worse", None: "same"}
 
 
 def show_comparisons(runs: Sequence[Run], picture: Callable[[Run, str], str]) -> None:
-    """What differs between the runs of a category; the first benchmark is the reference.
+    """Differences between the runs of a category; the first benchmark is the reference.
 
     Args:
         picture: data URI of a test image of a run, by its path; empty where there is none.

@@ -35,7 +35,7 @@ _LEAST = 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a data set holds."""
+    """Contents of a data set."""
 
     normal: int
     tests: int
@@ -55,12 +55,12 @@ class Found:
 
 
 def learning_now() -> bool:
-    """Whether a category is being learnt in this process."""
+    """True while a category is being learnt in this process."""
     return _JOB in app_state().jobs
 
 
 def learning_result(session: Session) -> None:
-    """How learning ended, at the top of the page until it is dismissed."""
+    """The outcome of learning, at the top of the page until it is dismissed."""
     if "learnt" not in st.session_state:
         return
     key, outcome = st.session_state["learnt"]
@@ -114,7 +114,7 @@ def learning_form(session: Session) -> None:
 
 
 def _found(folder: Path | None) -> Found | None:
-    """What the folder holds; None, with the reason on the page, where it is no data set."""
+    """Contents of the folder; None, with the reason on the page, if it is no data set."""
     return attempt(lambda: _counted(folder)) if folder else None
 
 
@@ -138,7 +138,7 @@ def _few(normal: int, holdout: float) -> None:
 
 
 def _free(session: Session, name: str, backbone: str) -> bool:
-    """Whether the name can be given to a new category; says so on the page if not."""
+    """True if the name can be given to a new category; otherwise the page says why not."""
     if not name:
         st.info("Give the product a name to learn it.")
         return False

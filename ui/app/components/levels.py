@@ -109,7 +109,7 @@ def _percent(level: float) -> str:
 
 
 def _support(now: Calibration, entry: CatalogEntry) -> None:
-    """How many images calibrate, what they support, and what a level of 1 % requires."""
+    """The number of calibration images, the levels they support, and the need of a level of 1 %."""
     text = f"{now.method.name}, {now.n} calibration images"
     if now.smallest_alpha:
         text += f": they support no level below {_percent(now.smallest_alpha)}"

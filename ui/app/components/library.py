@@ -139,7 +139,7 @@ _FIRST = "To name an image of the memory bank or the calibration, quarantine it 
 
 
 def _calibrating(session: Session, key: Key, ids: Sequence[str]) -> bool:
-    """Whether one of the images says what normal is."""
+    """True if one of the images is in the memory bank or the calibration."""
     library = session.library(key)
     return any(library[name].split in ("bank", "calibration") for name in ids)
 

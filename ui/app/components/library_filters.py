@@ -1,4 +1,4 @@
-"""Which images of a library are shown and in which order; the address says so."""
+"""Filters and order of the images of a library, which the address holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTHING = {
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What an image must be to be shown; `_ALL` and empty values ask for nothing."""
+    """Conditions for an image to be shown; `_ALL` and empty values set none."""
 
     label: str = _ALL
     kind: str = _ALL
@@ -34,7 +34,7 @@ class Filters:
     text: str = ""
 
     def passes(self, image: LibraryImage, calibration: Calibration) -> bool:
-        """Whether an image is shown."""
+        """True if an image is shown."""
         unnamed = image.label == "defective" and not image.defect_type
         fits = image.score is not None and calibration.verdict(image.score) == self.verdict
         name, equals, value = self.text.partition("=")

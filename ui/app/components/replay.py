@@ -1,4 +1,4 @@
-"""What teaching an image as normal would change, shown before anybody confirms it."""
+"""Effects of teaching an image as normal, shown before anybody confirms it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def verdict_banner(prediction: Prediction, calibration: Calibration) -> None:
 
 
 def _rarity(prediction: Prediction, calibration: Calibration) -> str:
-    """How many normal parts scored as high."""
+    """Number of normal parts that scored as high."""
     n = calibration.n
     as_high = n - bisect.bisect_left(calibration.scores, prediction.score)
     p_value = f"p = {prediction.p_value:.3g}"

@@ -222,7 +222,7 @@ def _stop_teaching() -> None:
 
 
 def _confirm(session: Session, key: Key, prediction: Prediction, label: str) -> None:
-    """What teaching would do, and the button that does it."""
+    """Effects of teaching, and the button that does it."""
     kind, teach = "", "Teach"
     if label == "normal":
         _category_hint(session, key, prediction.path)
