@@ -31,12 +31,7 @@ from indexer.update.change import Change
 from indexer.update.insertion import add_images
 from indexer.update.rollback import rollback
 from search.inspector import Inspector, load_category_network
-from search.monitoring.replay_update import (
-    KnownDefects,
-    Replay,
-    read_known_defects,
-    replay_additions,
-)
+from search.monitoring.replay_update import Replay, read_known_defects, replay_additions
 from search.prediction import Prediction
 from search.retrieval.neighbors import By, Neighbor
 from ui.app.jobs import Job
@@ -157,8 +152,8 @@ class Session:
             ImageError: the file cannot be read.
         """
 
-        def score(inspector: Inspector) -> Prediction:
-            prediction = inspector.inspect(path)
+        def score(inspector: Inspector, image: Path) -> Prediction:
+            prediction = inspector.inspect(image)
             self.watch(key, prediction)
             return prediction
 
@@ -172,7 +167,7 @@ class Session:
             key,
             path,
             ("similar", top, by, label, box),
-            lambda inspector: inspector.similar(path, top=top, by=by, label=label, box=box),
+            lambda inspector, image: inspector.similar(image, top=top, by=by, label=label, box=box),
         )
 
     def propose(self, path: Path, near: Key) -> Key:
@@ -181,8 +176,8 @@ class Session:
             near,
             path,
             ("propose", *((entry.category, entry.revision) for entry in self.entries())),
-            lambda inspector: inspector.similar(
-                path, top=1, label="normal", across_categories=True
+            lambda inspector, image: inspector.similar(
+                image, top=1, label="normal", across_categories=True
             ),
         )
         return Key(found[0].category, near.backbone) if found else near
@@ -220,7 +215,7 @@ class Session:
             inspector = self.inspector(key)
             inspector.refresh()
             question = (key, inspector.entry.head, "known defects")
-            known: KnownDefects = self._answers.get(question, lambda: read_known_defects(inspector))
+            known = self._answers.get(question, lambda: read_known_defects(inspector))
             return replay_additions(inspector, [path], others, known=known)
 
     def go_back(self, key: Key, revision: int) -> Category:
@@ -239,9 +234,8 @@ class Session:
             if not is_current(category):
                 now = self.entry(Key.of(made))
                 raise CategoryError(
-                    f"Revision {made.revision} of {made.category} was not undone: the category "
-                    f"has changed since, now is revision {now.revision} ({now.action}). Look at "
-                    "the page System to go back further."
+                    f"Revision {made.revision} of {made.category} was not undone: since then came "
+                    f"revision {now.revision} ({now.action}). Go back further on the page System."
                 )
             return rollback(revision, category=category)
 
@@ -255,14 +249,14 @@ class Session:
             return None
 
     def _once(
-        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector], T]
+        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector, Path], T]
     ) -> T:
         """The inspector's answer for a file, asked again if category or file have changed."""
         with self.lock:
             inspector = self.inspector(key)
             inspector.refresh()
             question = (key, inspector.entry.revision, path, _changed_at(path), what)
-            answer: T = self._answers.get(question, lambda: ask(inspector))
+            answer: T = self._answers.get(question, lambda: ask(inspector, path))
             return answer
 
 

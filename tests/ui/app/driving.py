@@ -80,6 +80,8 @@ class Browser:
                 for b in self.driver.find_elements(By.TAG_NAME, "button")
                 if b.text.split("\n")[-1].strip() == label and b.is_displayed() and b.is_enabled()
             ]
+            # a bar that stays in sight may lie over the foot of the page
+            self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[0])
             found[0].click()
             return True
 

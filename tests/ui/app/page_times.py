@@ -1,4 +1,7 @@
-"""How long the app takes to answer, in a browser on a library of 10,000: ``make page-times``."""
+"""How long the app takes to answer, in a browser: ``make page-times``.
+
+On a library of 10,000 images and a memory bank of 20,000 patches.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ from indexer.store.open import open_store
 from indexer.synthetic.dataset import write_dataset
 from tests.ui.app.driving import Browser, browsing, serving
 
-IMAGES, TIMES = 10_000, 12
+IMAGES, TIMES, TAUGHT = 10_000, 12, 5
+TRAINED = 25
+"""Normal images, of which 20 of 1,024 patches become the memory bank."""
 _TOLD = "[data-testid=stMarkdown] p"
 
 
@@ -47,7 +52,7 @@ def main() -> None:
 
 def _measured(browser: Browser, folder: Path) -> Iterator[tuple[str, int, list[float]]]:
     browser.open("/library?category=grid")
-    browser.see(f"{IMAGES + 70} images, page 1 of")
+    browser.see(f"{IMAGES + TRAINED + 34} images, page 1 of")
     yield "a page of the gallery, first seen", 500, [_turn(browser, "Next") for _ in range(TIMES)]
     yield "a page of the gallery, seen before", 500, [_turn(browser, "Back") for _ in range(TIMES)]
     browser.open("/calibration?category=grid")
@@ -57,6 +62,10 @@ def _measured(browser: Browser, folder: Path) -> Iterator[tuple[str, int, list[f
     browser.see("Drop one or many images")
     new = sorted((folder / "new").iterdir())[:TIMES]
     yield "an image, upload to verdict", 1000, [_inspect(browser, path) for path in new]
+    steps = [_teach(browser, path) for path in new[:TAUGHT]]
+    names = ("what teaching would change", "teaching an image", "undoing it")
+    for name, seconds in zip(names, zip(*steps, strict=True), strict=True):
+        yield name, 3000, list(seconds)
 
 
 def _turn(browser: Browser, button: str) -> float:
@@ -93,6 +102,31 @@ def _inspect(browser: Browser, path: Path) -> float:
     )
 
 
+def _teach(browser: Browser, path: Path) -> tuple[float, float, float]:
+    browser.open(f"/?category=grid&image={path}")
+    browser.see("normal parts scored")
+    browser.see("Similar defects")
+    asked = _timed(
+        lambda: browser.click("This is fine"), lambda: "Its verdict" in browser.text(), browser
+    )
+    taught = _timed(lambda: _press(browser, "Teach"), lambda: _undo(browser), browser)
+    undone = _timed(
+        lambda: browser.click(_undo(browser)), lambda: "is back to" in browser.text(), browser
+    )
+    return asked, taught, undone
+
+
+def _press(browser: Browser, beginning: str) -> None:
+    label = next(line for line in browser.text().split("\n") if line.startswith(beginning))
+    browser.click(label)
+
+
+def _undo(browser: Browser) -> str:
+    """Label of the button that undoes; empty without one."""
+    lines = browser.text().split("\n")
+    return next((line for line in lines if line.startswith("Undo revision")), "")
+
+
 def _timed(action: Callable[[], object], done: Callable[[], bool], browser: Browser) -> float:
     began = time.perf_counter()
     action()
@@ -102,7 +136,7 @@ def _timed(action: Callable[[], object], done: Callable[[], bool], browser: Brow
 
 def _make(folder: Path) -> None:
     """A learnt category, 10,000 more library images of it, and some to upload."""
-    data = write_dataset(folder / "data", "grid", train=60, test_normal=10, test_defective=0)
+    data = write_dataset(folder / "data", "grid", train=TRAINED, test_normal=10, test_defective=24)
     network = load_backbone("compact")
     with open_store(str(folder / "store")) as store:
         category = build_index(
@@ -110,7 +144,9 @@ def _make(folder: Path) -> None:
             category="grid",
             backbone=network,
             store=store,
+            coreset=1.0,
         ).category
+        assert category.entry.counts["bank_patches"] >= 20_000
         rng = np.random.default_rng(0)
         (folder / "many").mkdir()
         points = []
@@ -136,7 +172,7 @@ def _make(folder: Path) -> None:
         store.upsert(category.images, points)
         store.flush(category.images)
     (folder / "new").mkdir()
-    pictures = sorted(data.rglob("*.png"))
+    pictures = sorted((data / "train").rglob("*.png"))
     for number in range(TIMES):
         copy = folder / "new" / f"part{number:02}.png"
         copy.write_bytes(pictures[number].read_bytes() + b"\0")

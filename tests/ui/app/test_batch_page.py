@@ -77,7 +77,7 @@ def test_second_batch_shows_its_own_name_counts_and_table(
     first = done_batch([Path("gone.png")])
     page = open_page("batch", category="grid")
     assert counts(page)["not readable"] == "1"
-    parts = next(t for t in page.text_input if t.label == "Folder with images")
+    parts = next(t for t in page.text_input if t.key == "folder batch")
     parts.set_value(str(dataset / "test")).run()
     next(b for b in page.button if b.label.startswith("Score")).click().run()
     second = read_batches(session_of_process().settings.ui_folder / "batches")[0]

@@ -14,7 +14,7 @@ from indexer.calibration.methods import CalibrationSettings, read_calibration
 from indexer.data.dataset import read_dataset
 from indexer.learn.build import build_index
 from search.monitoring.replay_levels import replay_levels, scored_images
-from tests.ui.app.test_pages import GRID, button, session_of_process, texts
+from tests.ui.app.reading import GRID, button, session_of_process, texts
 from ui.app.components.charts import scores_by_kind
 
 OpenPage = Callable[..., AppTest]

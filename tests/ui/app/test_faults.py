@@ -34,6 +34,17 @@ def test_a_defect_of_ours_is_a_line_and_its_traceback_goes_to_stderr(
     assert "defect of vecspect" not in texts(page)
 
 
+def test_a_part_of_a_page_that_reruns_by_itself_explains_its_faults_too(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("what nobody foresaw")
+
+    monkeypatch.setattr("ui.app.components.levels._sliders", broken)
+    page = open_page("calibration", category="grid")
+    assert "a defect of vecspect itself (ZeroDivisionError: what nobody foresaw)" in texts(page)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_store_removed_while_open_is_said(open_page: OpenPage, name: str) -> None:
     page = open_page(name, category="grid")
@@ -59,7 +70,7 @@ def test_uploads_that_cannot_be_kept_are_said(
     (app_settings / "ui_data").write_text("a file where the folder should be")
     page = open_page("batch", category="grid")
     parts = str(dataset / "test")
-    next(t for t in page.text_input if t.label == "Folder with images").set_value(parts).run()
+    next(t for t in page.text_input if t.key == "folder batch").set_value(parts).run()
     next(b for b in page.button if b.label.startswith("Score")).click().run()
     assert not page.exception
     assert "ui_data" in texts(page)

@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.app.driving import CHROMIUM, DRIVER, Browser, browsing, serving
-from tests.ui.app.test_pages import button, texts
+from tests.ui.app.reading import button, texts
 from ui.app.session import app_state
 
 OpenPage = Callable[..., AppTest]

@@ -18,7 +18,7 @@ from indexer.catalog.entry import LibraryImage
 from indexer.data.dataset import read_dataset
 from indexer.learn.build import build_index
 from tests.ui.app.driving import CHROMIUM, DRIVER, Browser, browsing, serving
-from tests.ui.app.test_pages import GRID, button, session_of_process, texts
+from tests.ui.app.reading import GRID, button, session_of_process, texts
 from ui.app.components.library_filters import ORDERS, Filters
 from ui.app.session import Key
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from eval.benchmark.comparison import Run
 from eval.benchmark.results import BenchmarkResult, HeatmapRef
 from tests.eval.benchmark.test_report import benchmark, report
-from tests.ui.app.test_pages import session_of_process, texts
+from tests.ui.app.reading import session_of_process, texts
 from ui.app.views.reports import _found, _picture
 
 OpenPage = Callable[..., AppTest]

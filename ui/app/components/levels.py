@@ -31,6 +31,7 @@ from ui.app.components.charts import show_table
 from ui.app.components.custom import Card, gallery
 from ui.app.components.library import small_picture
 from ui.app.components.verdicts import GLYPHS
+from ui.app.faults import explained
 from ui.app.layout import go, make_change
 from ui.app.session import Key, Session, app_state
 from ui.app.text import plain
@@ -41,6 +42,7 @@ _MOST = 24
 
 
 @st.fragment
+@explained()
 def choose_levels(session: Session, key: Key, entry: CatalogEntry) -> None:
     """Sliders in false-reject rate and what follows from them; nothing is stored before Apply."""
     now = read_calibration(entry)
