@@ -114,8 +114,8 @@ def read_known_defects(inspector: Inspector) -> KnownDefects:
 
 def replay_additions(
     inspector: Inspector,
-    images: Sequence[Path],
-    others: Sequence[Path] = (),
+    images: Sequence[Path | ImageFeatures],
+    others: Sequence[Path | ImageFeatures] = (),
     *,
     known: KnownDefects | None = None,
 ) -> Replay:
@@ -183,9 +183,10 @@ class _Change:
 
 
 def _readable(
-    inspector: Inspector, paths: Sequence[Path]
+    inspector: Inspector, images: Sequence[Path | ImageFeatures]
 ) -> tuple[list[ImageFeatures], list[Skipped]]:
-    found = list(inspector.embed(paths))
+    files = iter(inspector.embed(i for i in images if not isinstance(i, ImageFeatures)))
+    found = [image if isinstance(image, ImageFeatures) else next(files) for image in images]
     return (
         [image for image in found if not isinstance(image, Skipped)],
         [image for image in found if isinstance(image, Skipped)],

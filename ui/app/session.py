@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ import streamlit as st
 from backbones.base import Backbone
 from backbones.errors import VecspectError
 from backbones.geometry import Box
-from backbones.weights import sha256_of
+from backbones.pipeline import ImageFeatures
 from indexer.catalog.category import Category
 from indexer.catalog.collections import read_images
 from indexer.catalog.commits import find_category, is_current, read_catalog
@@ -31,19 +32,22 @@ from indexer.update.change import Change
 from indexer.update.insertion import add_images
 from indexer.update.rollback import rollback
 from search.inspector import Inspector, load_category_network
-from search.monitoring.replay_update import Replay, read_known_defects, replay_additions
+from search.monitoring.replay_update import (
+    KnownDefects,
+    Replay,
+    read_known_defects,
+    replay_additions,
+)
 from search.prediction import Prediction
 from search.retrieval.neighbors import By, Neighbor
 from ui.app.jobs import Job
 from ui.app.pictures import Uploads
-from ui.app.recent import Recent
+from ui.app.recent import Answers, Recent
 from ui.settings import AppSettings, load_settings
 from ui.stores import open_existing
 
 _OPEN = 4
 """Categories whose bank stays in memory."""
-_ANSWERS = 400
-"""Answers at hand, so that a slider or a click need not score and search again."""
 T = TypeVar("T")
 
 
@@ -83,7 +87,8 @@ class Session:
         self.store: VectorStore = open_existing(settings)
         self._inspectors: Recent[Inspector] = Recent(_OPEN)
         self._libraries: Recent[dict[str, LibraryImage]] = Recent(_OPEN)
-        self._answers: Recent[Any] = Recent(_ANSWERS)
+        self._defects: Recent[KnownDefects] = Recent(_OPEN)
+        self._answers = Answers()
         self._networks: dict[str, Backbone] = {}
         self._watches: dict[Key, DriftWindow] = {}
 
@@ -120,9 +125,9 @@ class Session:
             question = (key, category.entry.revision)
             return self._libraries.get(question, lambda: read_images(category))
 
-    def known(self, key: Key, path: Path) -> LibraryImage | None:
+    def known(self, key: Key, prediction: Prediction) -> LibraryImage | None:
         """The library image of the same bytes."""
-        return self.library(key).get(self.category(key).image_id(sha256_of(path)))
+        return self.library(key).get(self.category(key).image_id(prediction.sha256))
 
     def inspector(self, key: Key) -> Inspector:
         """The inspector that scores this category; use it under the lock."""
@@ -146,24 +151,24 @@ class Session:
             return self._networks[entry.fingerprint]
 
     def inspect(self, key: Key, path: Path) -> Prediction:
-        """Score an image once a revision, and tell the watch of it unless the library knows it.
+        """Score an image once per revision, and record it in the drift window.
 
         Raises:
             ImageError: the file cannot be read.
         """
 
-        def score(inspector: Inspector, image: Path) -> Prediction:
+        def score(inspector: Inspector, image: ImageFeatures | Path) -> Prediction:
             prediction = inspector.inspect(image)
             self.watch(key, prediction)
             return prediction
 
-        return self._once(key, path, ("inspect",), score)
+        return self._ask(key, path, ("inspect",), score)
 
     def similar(
         self, key: Key, path: Path, *, top: int, by: By, label: str, box: Box | None = None
     ) -> list[Neighbor]:
         """Similar library images, searched once a revision; see `Inspector.similar`."""
-        return self._once(
+        return self._ask(
             key,
             path,
             ("similar", top, by, label, box),
@@ -172,7 +177,7 @@ class Session:
 
     def propose(self, path: Path, near: Key) -> Key:
         """The category whose normal images look most like this one, of the network of ``near``."""
-        found = self._once(
+        found = self._ask(
             near,
             path,
             ("propose", *((entry.category, entry.revision) for entry in self.entries())),
@@ -183,10 +188,10 @@ class Session:
         return Key(found[0].category, near.backbone) if found else near
 
     def watch(self, key: Key, prediction: Prediction) -> None:
-        """Note a score for the health of the calibration; library images are no new parts."""
+        """Record a prediction in the drift window, unless the store is a copy to look at."""
+        if self.copied:
+            return
         with self.lock:
-            if self.copied or self.known(key, prediction.path):
-                return
             if key not in self._watches:
                 self._watches[key] = DriftWindow(self.category(key))
             self._watches[key].record(prediction.inspected())
@@ -214,9 +219,10 @@ class Session:
         with self.lock:
             inspector = self.inspector(key)
             inspector.refresh()
-            question = (key, inspector.entry.head, "known defects")
-            known = self._answers.get(question, lambda: read_known_defects(inspector))
-            return replay_additions(inspector, [path], others, known=known)
+            question = (key, inspector.entry.head)
+            known = self._defects.get(question, lambda: read_known_defects(inspector))
+            images = [self._answers.features(inspector, image) for image in (path, *others)]
+            return replay_additions(inspector, images[:1], images[1:], known=known)
 
     def go_back(self, key: Key, revision: int) -> Category:
         """Make an earlier revision the next one."""
@@ -248,16 +254,16 @@ class Session:
         except (OSError, ValueError):  # no file can have such a name
             return None
 
-    def _once(
-        self, key: Key, path: Path, what: tuple[object, ...], ask: Callable[[Inspector, Path], T]
+    def _ask(
+        self,
+        key: Key,
+        path: Path,
+        what: tuple[object, ...],
+        ask: Callable[[Inspector, ImageFeatures | Path], T],
     ) -> T:
-        """The inspector's answer for a file, asked again if category or file have changed."""
         with self.lock:
             inspector = self.inspector(key)
-            inspector.refresh()
-            question = (key, inspector.entry.revision, path, _changed_at(path), what)
-            answer: T = self._answers.get(question, lambda: ask(inspector, path))
-            return answer
+            return self._answers.about(inspector, path, what, partial(ask, inspector))
 
 
 class AppState:
@@ -289,11 +295,3 @@ class AppState:
 def app_state() -> AppState:
     """The one state of this process."""
     return AppState()
-
-
-def _changed_at(path: Path) -> int:
-    """Nanoseconds; 0 of a file that is gone, which scoring explains."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

@@ -109,7 +109,7 @@ def _teach(browser: Browser, path: Path) -> tuple[float, float, float]:
     asked = _timed(
         lambda: browser.click("This is fine"), lambda: "Its verdict" in browser.text(), browser
     )
-    taught = _timed(lambda: _press(browser, "Teach"), lambda: _undo(browser), browser)
+    taught = _timed(lambda: _press(browser, "Teach"), lambda: bool(_undo(browser)), browser)
     undone = _timed(
         lambda: browser.click(_undo(browser)), lambda: "is back to" in browser.text(), browser
     )

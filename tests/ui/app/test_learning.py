@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def test_the_first_product_is_learnt_on_a_machine_without_a_store(
     for label, typed in (("Name of the product", "wire"), ("Folder", str(dataset))):
         found = browser.wait(
             label,
-            lambda label=label: browser.driver.find_element(
-                By.CSS_SELECTOR, f"input[aria-label='{label}']"
-            ),
+            partial(browser.driver.find_element, By.CSS_SELECTOR, f"input[aria-label='{label}']"),
         )
         found.send_keys(typed, Keys.ENTER)
     browser.see("Found: 16 normal to learn, 10 test, 6 masks")

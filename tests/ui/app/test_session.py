@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backbones.decode import ImageInput, LoadedImage, load_image
 from search.inspector import Inspector
 from search.monitoring.drift import check_drift
 from search.retrieval.neighbors import Neighbor
@@ -56,6 +57,28 @@ def test_a_file_that_was_written_again_is_scored_again(
         os.utime(latest, ns=(len(scores), len(scores)))
         scores.append(session.inspect(GRID, latest).score)
     assert scores[0] != scores[1]
+
+
+def test_everything_a_page_asks_of_an_image_embeds_it_once(
+    session: Session, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[ImageInput] = []
+
+    def load(image: ImageInput, **options: Any) -> LoadedImage:
+        read.append(image)
+        return load_image(image, **options)
+
+    path = session.uploads.keep("new.png", picture(dataset) + b"\0")
+    other = max((dataset / "test").rglob("*.png"))
+    monkeypatch.setattr("backbones.pipeline.load_image", load)
+    prediction = session.inspect(GRID, path)
+    for by, label in (("whole", "normal"), ("whole", "defective"), ("defect", "defective")):
+        session.similar(GRID, path, top=3, by=by, label=label)  # type: ignore[arg-type]
+    session.propose(path, GRID)
+    session.replay(GRID, path, [other])
+    session.replay(GRID, path, [other])
+    assert session.known(GRID, prediction) is None
+    assert read == [path, other]
 
 
 def test_the_same_question_is_asked_once_a_revision(

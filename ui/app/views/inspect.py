@@ -202,7 +202,7 @@ def _teach(session: Session, key: Key, prediction: Prediction) -> None:
     path = prediction.path
     asked = (path, prediction.revision)
     with action_bar("teach"):
-        if known := session.known(key, path):
+        if known := session.known(key, prediction):
             kind = plain(known.defect_type or known.label)
             library_link(key, known.image_id, f"The library has this image, as {kind}")
             return
