@@ -8,14 +8,14 @@ import pytest
 
 from backbones.errors import VecspectError
 from indexer.catalog.collections import read_images
-from indexer.catalog.commits import find_category
+from indexer.catalog.commits import find_category, read_catalog
 from indexer.catalog.entry import CategoryError
 from indexer.store.base import VectorStore
 from indexer.update.removal import remove_images
 from search.inspector import Inspector
 from ui.cli.options import ScoringOptions
 from ui.settings import load_settings
-from ui.stores import open_category, open_configured, open_existing, open_inspector
+from ui.stores import make_store, open_category, open_configured, open_existing, open_inspector
 
 
 def test_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
@@ -50,3 +50,10 @@ def test_change_of_a_category_keeps_how_it_is_calibrated(learnt: VectorStore) ->
     network = ScoringOptions(None, None, None, None).network(category)
     assert network.fingerprint == entry.fingerprint
     assert Inspector(learnt, "grid", network=network).entry == change.entry
+
+
+def test_a_store_is_made_empty_where_the_settings_say(tmp_path: Path) -> None:
+    settings = load_settings(store=str(tmp_path / "made" / "here"))
+    assert make_store(settings) == tmp_path / "made" / "here"
+    with open_existing(settings) as store:
+        assert read_catalog(store) == []

@@ -56,7 +56,7 @@ def refuse() -> None:
         st.error(f"This app is reached through its proxy, which sets {header}.")
         return
     with st.form("password", clear_on_submit=True, width=380):
-        st.subheader("vecspect")
+        st.title("vecspect")
         given = st.text_input("Password", type="password")
         sent = st.form_submit_button("Open", type="primary")
     if sent and (error := attempts().check(given, settings.ui_password.get_secret_value())):

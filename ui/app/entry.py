@@ -11,17 +11,19 @@ from pathlib import Path
 import streamlit as st
 
 from ui.app.auth import admitted, refuse
+from ui.app.faults import explained
 from ui.app.layout import pages
 
-st.set_page_config(
-    page_title="vecspect", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"
-)
-st.html(Path(__file__).with_name("entry.css"))
+_HERE = Path(__file__).parent
+# a file of our own: Streamlit's icons for a tab come from a host on the internet
+st.set_page_config(page_title="vecspect", page_icon=str(_HERE / "icon.svg"), layout="wide")
+st.html(_HERE / "entry.css")
 st.logo(":material/center_focus_strong:")
-inside = admitted()
-# before the password is given, too: otherwise the page that was asked for is forgotten
-current = st.navigation(pages(), position="top" if inside else "hidden")
-if inside:
-    current.run()
-else:
-    refuse()
+with explained():
+    inside = admitted()
+    # before the password is given, too: otherwise the page that was asked for is forgotten
+    current = st.navigation(pages(), position="top" if inside else "hidden")
+    if inside:
+        current.run()
+    else:
+        refuse()

@@ -198,19 +198,19 @@ def _explain_no_store(reason: str) -> None:
             "Learn your first product from images of normal parts, or look around with the demo's "
             "synthetic parts."
         )
+    missing = not there and "://" not in store
     with st.container(horizontal=True):
-        if st.button("Try again", icon=":material/refresh:"):
-            st.rerun()
-        if there and st.button("Look at a copy, read only", icon=":material/content_copy:"):
-            state.move(state.settings, copied=True)
-            st.rerun()
-        missing = not there and "://" not in store
         first = missing and st.button("Learn your first product", type="primary")
         made = attempt(lambda: make_store(state.settings)) if first else None
         if made:
             go("system")
         if missing and "demo" not in state.jobs and st.button("Make the demo"):
             state.jobs["demo"] = Job("demo", _make_demo)
+            st.rerun()
+        if st.button("Try again", icon=":material/refresh:"):
+            st.rerun()
+        if there and st.button("Look at a copy, read only", icon=":material/content_copy:"):
+            state.move(state.settings, copied=True)
             st.rerun()
     if "demo" in state.jobs:
         watch_job("demo", _use_demo)

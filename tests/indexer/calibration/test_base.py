@@ -6,7 +6,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from indexer.calibration.base import Calibration, CalibrationError, images_needed
+from indexer.calibration.base import (
+    Calibration,
+    CalibrationError,
+    images_needed,
+    levels_to_choose,
+    smallest_level,
+)
 from tests.indexer.calibration.strategies import (
     TOLERANCE,
     calibrate,
@@ -118,3 +124,16 @@ def test_map_threshold_is_the_rank_of_the_peaks() -> None:
     calibration = calibrate([1.0, 2, 3], peaks=[5.0, 4, 6], reject=0.5)
     assert calibration.threshold == 2
     assert calibration.map_threshold == 5
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 16, 99, 5000])
+def test_levels_to_choose_are_ones_that_n_supports_and_those_in_force(n: int) -> None:
+    calibration = calibrate([float(score) for score in range(n)])
+    levels = levels_to_choose(calibration)
+    assert levels == sorted(set(levels))
+    assert levels[0] == pytest.approx(smallest_level(n))
+    assert {calibration.alpha_reject, calibration.alpha_review} <= set(levels)
+    assert len(levels) <= 502
+    if n <= 99:
+        others = set(levels) - {calibration.alpha_reject, calibration.alpha_review}
+        assert all(math.isclose(level * (n + 1), round(level * (n + 1))) for level in others)

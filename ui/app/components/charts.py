@@ -228,7 +228,10 @@ def curves(
     return alt.layer(
         lines.encode(x=x, y=y, color=colour, strokeDash=dash, order="order:Q"),
         _chart(marked).mark_point(size=110, strokeWidth=2).encode(x="x:Q", y="y:Q", color=colour),
-    ).properties(height=340, description=f"{axes[1]} over {axes[0]} of {', '.join(points)}.")
+    ).properties(
+        height=380 + 34 * len(points),
+        description=f"{axes[1]} over {axes[0]} of {', '.join(points)}.",
+    )
 
 
 def by_colour(field: str) -> alt.Color:

@@ -103,7 +103,7 @@ def _flips(item: Comparison, picture: Callable[[Run, str], str]) -> None:
         st.caption(f"{missing} test images are in one of the two benchmarks only.")
     if flips:
         cards = [_card(item.run, flip, picture) for flip in flips[:_MOST]]
-        gallery(cards, key=f"flips {_name(item)}", label="Images with another verdict", side=120)
+        gallery(cards, key=f"flips {_name(item)}", label="Images with another verdict", side=150)
     if len(flips) > _MOST:
         st.caption(f"{len(flips) - _MOST} more.")
 

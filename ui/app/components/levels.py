@@ -58,8 +58,8 @@ def choose_levels(session: Session, key: Key, entry: CatalogEntry) -> None:
             then = wanted.calibrate(now.scores, peaks=now.peaks, synthetic=now.synthetic)
         st.markdown(
             f"Reject above **{then.threshold:.4g}**, review above "
-            f"**{then.review_threshold:.4g}**. False-reject rate: "
-            f"{describe_bound(then, entry.counts)}."
+            f"**{then.review_threshold:.4g}**. With alpha the reject level, the false-reject rate "
+            f"is {describe_bound(then, entry.counts)}."
         )
         _support(now, entry)
         if moved:
@@ -202,7 +202,7 @@ def _flips(session: Session, key: Key, flips: Sequence[Flip]) -> None:
         go("library", key, image=chosen)
 
 
-@st.cache_data(show_spinner="Scoring the defects of the library…", max_entries=8)
+@st.cache_resource(show_spinner="Scoring the defects of the library…", max_entries=8)
 def _scored(location: str, category: str, backbone: str, revision: int) -> list[ScoredImage]:
     """Scored images of the library, kept for a revision of a store."""
     session = app_state().open()

@@ -51,7 +51,7 @@ def show() -> None:
         st.toast("The library of this category has no such image.", icon=":material/info:")
 
 
-@st.dialog("Library image", width="large", on_dismiss=lambda: put_in_address(image=""))
+@st.dialog("Library image", width="medium", on_dismiss=lambda: put_in_address(image=""))
 def _one(session: Session, key: Key, image: LibraryImage) -> None:
     """One image over the page, with all that is known of it and what can be done with it."""
     left, right = st.columns(2, gap="medium")
