@@ -42,8 +42,6 @@ _PAGES = {
     "reports": ("Reports", ":material/monitoring:"),
     "system": ("System", ":material/database:"),
 }
-_WHOLE_STORE = ("reports", "system")
-"""Pages that are not about one category."""
 _explain = partial(st.error, icon=":material/error:")
 T = TypeVar("T")
 
@@ -79,17 +77,20 @@ def show_page(name: str) -> None:
     enter_page(name)
     show_said()
     with explained():
-        session = open_session()
-        if name in _WHOLE_STORE:
-            keys = [Key.of(entry) for entry in session.entries()]
-            asked = [key for key in keys if key == asked_category()]
-            standing_warnings(session, asked or keys, page("calibration"))
         importlib.import_module(f"ui.app.views.{name}").show()
 
 
 def go(name: str, key: Key | None = None, **values: str) -> NoReturn:
     """Open another page, of this category and with these values in its address."""
     st.switch_page(page(name), query_params=address_of(key, **values) if key else values)
+
+
+def store_title(session: Session, title: str) -> None:
+    """The title of a page about the whole store, above what holds for its categories."""
+    st.title(title)
+    keys = [Key.of(entry) for entry in session.entries()]
+    asked = [key for key in keys if key == asked_category()]
+    standing_warnings(session, asked or keys, page("calibration"))
 
 
 def choose_category(session: Session, title: str) -> Key:

@@ -88,25 +88,38 @@ def _undo(session: Session, change: LastChange) -> None:
 
 
 def standing_warnings(session: Session, keys: list[Key], calibration: StreamlitPage) -> None:
-    """A line for each category whose verdicts are not what a user takes them for."""
+    """Lines about categories whose verdicts are not what a user takes them for."""
+    high = []
     for key in keys:
         entry = session.entry(key)
         drifted = _drift_line(session.store.location, key, entry.head)
-        lines = [line for line in (drifted, _level_line(entry)) if line]
-        if not lines:
-            continue
-        with st.container(
-            key=f"warning-{key.category}-{key.backbone}",
-            horizontal=True,
-            vertical_alignment="center",
-            gap="small",
-        ):
-            st.markdown(f":material/{'warning' if drifted else 'info'}: " + plain(" ".join(lines)))
-            st.page_link(
-                calibration,
-                label=f"Calibration of {plain(key.category)}",
-                query_params=address_of(key),
-            )
+        level = _level_line(entry)
+        if level and not drifted:
+            high.append((key, level))
+        elif drifted:
+            _warning(key, f"{drifted} {level}", "warning", calibration)
+    if len(high) > 2:
+        names = ", ".join(key.category for key, _ in high)
+        line = f"More than {percent(DEFAULT_REJECT)} of normal parts may be rejected: {names}."
+        _warning(high[0][0], line, "info", calibration)
+    else:
+        for key, level in high:
+            _warning(key, level, "info", calibration)
+
+
+def _warning(key: Key, line: str, icon: str, calibration: StreamlitPage) -> None:
+    with st.container(
+        key=f"warning-{key.category}-{key.backbone}",
+        horizontal=True,
+        vertical_alignment="center",
+        gap="small",
+    ):
+        st.markdown(f":material/{icon}: {plain(line)}")
+        st.page_link(
+            calibration,
+            label=f"Calibration of {plain(key.category)}",
+            query_params=address_of(key),
+        )
 
 
 @st.cache_data(show_spinner=False, ttl=_DRIFT_SECONDS, max_entries=20)

@@ -97,16 +97,16 @@ def describe_levels(entry: CatalogEntry, decisive: LevelImage | None) -> str:
 
 
 def describe_bound(calibration: Calibration, counts: Mapping[str, int]) -> str:
-    """The bound on the false-reject rate at a level alpha; ``counts`` tell what changed."""
+    """The bound on the false-reject rate; ``counts`` tell what changed."""
     if calibration.bound is None:
         return "no bound on the false-reject rate"
     if counts.get(PICKED_OUT):
-        return "about alpha, no longer proven: images that calibrate were taken out by hand"
+        return "about the level, no longer proven: images that calibrate were taken out by hand"
     if counts.get(WITHOUT_PATCHES):
-        return "about alpha, 2 alpha no longer proven: images joined without patches of their own"
+        return "about the level, twice no longer proven: images joined without patches of their own"
     if calibration.bound > 1:
-        return f"at most {calibration.bound:g} alpha in the worst case"
-    return "at most alpha, exactly"
+        return f"at most {calibration.bound:g} times the level in the worst case"
+    return "at most the level"
 
 
 def describe_replay(replay: Replay) -> str:

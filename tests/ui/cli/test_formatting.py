@@ -100,11 +100,11 @@ def test_image_that_alone_sets_the_level_is_named_with_the_command(entry: Catalo
 @pytest.mark.parametrize(
     ("method", "counts", "bound"),
     [
-        ("conformal", {}, "at most alpha, exactly"),
-        ("cross-conformal", {}, "at most 2 alpha in the worst case"),
+        ("conformal", {}, "at most the level"),
+        ("cross-conformal", {}, "at most 2 times the level in the worst case"),
         ("sigma", {}, "no bound on the false-reject rate"),
-        ("conformal", {PICKED_OUT: 1}, "about alpha, no longer proven: images that calibrate"),
-        ("cross-conformal", {WITHOUT_PATCHES: 1}, "about alpha, 2 alpha no longer proven"),
+        ("conformal", {PICKED_OUT: 1}, "about the level, no longer proven: images that calibrate"),
+        ("cross-conformal", {WITHOUT_PATCHES: 1}, "about the level, twice no longer proven"),
     ],
 )
 def test_bound_is_that_of_the_method_while_nothing_was_picked_by_hand(

@@ -58,8 +58,8 @@ def choose_levels(session: Session, key: Key, entry: CatalogEntry) -> None:
             then = wanted.calibrate(now.scores, peaks=now.peaks, synthetic=now.synthetic)
         st.markdown(
             f"Reject above **{then.threshold:.4g}**, review above "
-            f"**{then.review_threshold:.4g}**. With alpha the reject level, the false-reject rate "
-            f"is {describe_bound(then, entry.counts)}."
+            f"**{then.review_threshold:.4g}**. False-reject rate: "
+            f"{describe_bound(then, entry.counts)}."
         )
         _support(now, entry)
         if moved:

@@ -100,7 +100,7 @@ def _show_prediction(session: Session, key: Key, prediction: Prediction) -> None
 
 def _histogram(calibration: Calibration, prediction: Prediction) -> None:
     chart = charts.histogram(calibration, prediction.score).properties(
-        height=170,
+        height=270,  # of which the legend takes a third
         description=f"Scores of {calibration.n} normal images; this image scores "
         f"{prediction.score:.4g}, reject above {prediction.threshold:.4g}.",
     )

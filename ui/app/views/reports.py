@@ -22,7 +22,7 @@ from ui.app.components.charts import show_table
 from ui.app.components.comparison import run_name, show_comparisons
 from ui.app.components.custom import Card, framed, gallery
 from ui.app.components.library import small_picture
-from ui.app.layout import go, open_session
+from ui.app.layout import go, open_session, store_title
 from ui.app.session import Key, Session
 from ui.app.text import plain, short_path
 
@@ -38,7 +38,7 @@ Curve = Callable[[ArrayLike, ArrayLike], tuple[Float64, Float64]]
 def show() -> None:
     """The page."""
     session = open_session()
-    st.title("Reports")
+    store_title(session, "Reports")
     files = _files(session)
     if not files:
         st.info("No benchmark lies below the folders of this app. Make one:")

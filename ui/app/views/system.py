@@ -17,7 +17,7 @@ from indexer.update.rollback import earlier_revisions
 from ui.app.address import asked_category, show_category
 from ui.app.components.charts import show_table
 from ui.app.components.learning import learning_form, learning_now, learning_result
-from ui.app.layout import go, make_change, open_session
+from ui.app.layout import go, make_change, open_session, store_title
 from ui.app.notices import change_bar
 from ui.app.session import Key, Session
 from ui.app.text import plain, short_path
@@ -26,7 +26,7 @@ from ui.app.text import plain, short_path
 def show() -> None:
     """The page."""
     session = open_session()
-    st.title("System")
+    store_title(session, "System")
     st.markdown(f"Store {plain(short_path(session.store.location))}")
     entries = session.entries()
     change_bar(session)

@@ -42,7 +42,7 @@ def test_status_tells_method_number_smallest_level_and_bound(
 ) -> None:
     told = status_of(own_vecspect)
     assert (told["calibration"], told["n"], told["smallest_alpha"]) == ("conformal", 3, 0.25)
-    assert told["bound"] == "at most alpha, exactly"
+    assert told["bound"] == "at most the level"
     assert (
         own_vecspect("calibrate", "-c", "grid", "--calibration", "sigma", "--reject", 0.01)[0] == 0
     )
@@ -77,7 +77,7 @@ def test_audit_ranks_and_needs_a_leave_one_out_category(
     assert (code, "--audit" in err) == (1, True)
     common = ("index", dataset, "-c", "grid", "--coreset", 0.02)
     code, out, _ = own_vecspect(*common, "--calibration", "cross-conformal", "--audit")
-    assert (code, "at most 2 alpha in the worst case" in out) == (0, True)
+    assert (code, "at most 2 times the level in the worst case" in out) == (0, True)
     code, out, _ = own_vecspect("audit", "-c", "grid", "--json", "--top", 4)
     suspects = [json.loads(line) for line in out.splitlines()]
     assert [s["rank"] for s in suspects] == [1, 2, 3, 4]
