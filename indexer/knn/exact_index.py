@@ -14,7 +14,10 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +71,7 @@ class ExactIndex:
         if not np.isfinite(vectors).all():
             raise _unusable("bank holds")
         vectors = np.ascontiguousarray(vectors)
+        self._searching = threading.Lock()
         self._projection = projection_of(vectors)
         projected = self._project(vectors, "bank holds")
         self._longest = float(np.sqrt(projected.squared.max()))
@@ -110,12 +114,23 @@ class ExactIndex:
         shape, queries = queries.shape[:-1], np.ascontiguousarray(queries.reshape(-1, dim))
         found = Found(np.empty(len(queries), np.float32), np.empty(len(queries), np.int64))
         # chunks side by side: every step runs in parallel, not only the products
-        with one_thread():
-            parts = _parts(len(queries))
+        with one_thread(), self._cores() as cores:
+            parts = _parts(len(queries), cores)
             chunks = ((queries[p], Found(found.squared[p], found.places[p])) for p in parts)
-            list(_workers().map(lambda chunk: self._search(*chunk), chunks))
+            run = map if cores == 1 else _workers().map
+            list(run(lambda chunk: self._search(*chunk), chunks))
         indices = self._bank.rows[found.places]
         return Nearest(np.sqrt(found.squared).reshape(shape), indices.reshape(shape))
+
+    @contextmanager
+    def _cores(self) -> Iterator[int]:
+        """Cores to search with: all; half of them for a thread that finds another one searching."""
+        alone = self._searching.acquire(blocking=False)
+        try:
+            yield _cores() if alone else max(1, _cores() // 2)
+        finally:
+            if alone:
+                self._searching.release()
 
     def _search(self, vectors: Float32, found: Found) -> None:
         """Fill ``found`` for one chunk of queries (Q, D)."""
@@ -182,10 +197,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _parts(queries: int) -> list[slice]:
+def _parts(queries: int, cores: int) -> list[slice]:
     """Slices of the queries, of even size and equally many for every core."""
-    rounds = -(-queries // (QUERIES * _cores()))
-    count = min(queries, rounds * _cores())
+    rounds = -(-queries // (QUERIES * cores))
+    count = min(queries, rounds * cores)
     edges = [queries * i // max(1, count) for i in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 

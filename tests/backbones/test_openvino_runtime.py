@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,21 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from backbones import openvino_runtime
 from backbones.base import Features
 from backbones.errors import BackboneError
 from backbones.model_card import read_card
 from backbones.networks.build import Graph
-from backbones.openvino_runtime import OpenVinoBackbone, cache_folder, export, fingerprint_of
+from backbones.openvino_runtime import (
+    OpenVinoBackbone,
+    cache_folder,
+    compile_network,
+    export,
+    fingerprint_of,
+)
+from backbones.registry import load_backbone
 from backbones.specs import SPECS, find_spec
 from tests.backbones.conftest import MakeNetwork
 from tests.backbones.pictures import assert_same, pictures
@@ -266,3 +276,56 @@ def test_network_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="'compact' cannot be exported") as caught:
         export(Wild(), replace(COMPACT, dim=1), tmp_path / "wild.xml", "weights")
     assert "\n" not in str(caught.value)
+
+
+class Gate:
+    """Lets a network answer only while nobody else asks it, and counts the answers."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled, self._inside = compiled, threading.Lock()
+        self.answers = 0
+
+    def __call__(self, inputs: NDArray[np.uint8], **options: Any) -> Any:
+        assert self._inside.acquire(blocking=False), "two threads are in one request"
+        try:
+            self.answers += 1
+            return self._compiled(inputs, **options)
+        finally:
+            self._inside.release()
+
+
+def test_threads_that_share_a_network_get_its_features_each_by_half_of_the_cores() -> None:
+    network = load_backbone("compact")
+    assert isinstance(network, OpenVinoBackbone)
+    network._compiled = Gate(network._compiled)
+    shape = (12, 1, *network.spec.shape, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected = [network.embed(image) for image in images]
+    alone = network._compiled.answers
+    together = threading.Barrier(4)
+
+    def embed(_: int) -> list[Features]:
+        together.wait()
+        return [network.embed(image) for image in images]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(embed, range(4)):
+            for got, want in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(got.patches, want.patches)
+                np.testing.assert_array_equal(got.images, want.images)
+    assert network._compiled.answers < alone + 4 * len(images)
+
+
+def test_network_that_would_give_other_features_by_half_of_the_cores_is_asked_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = load_backbone("compact")
+    assert isinstance(network, OpenVinoBackbone)
+    other = compile_network(network.network, "f32")
+    monkeypatch.setattr("backbones.openvino_runtime.compile_network", lambda *_, **__: other)
+    inputs = np.random.default_rng(0).integers(0, 256, (1, *network.spec.shape, 3), np.uint8)
+    expected = network.embed(inputs)
+    network._shared_calls = 1
+    monkeypatch.setattr("backbones.openvino_runtime.np.array_equal", lambda *_: False)
+    np.testing.assert_array_equal(network.embed(inputs).patches, expected.patches)
+    assert network._of_thread.request is None

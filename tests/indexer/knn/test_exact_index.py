@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -219,3 +221,16 @@ def test_patches_of_the_bank_lie_at_distance_zero_of_themselves() -> None:
     found = ExactIndex(patches.reshape(-1, 8)).search(patches)
     assert not found.distances.any()
     np.testing.assert_array_equal(found.indices, np.arange(24).reshape(4, 6))
+
+
+def test_threads_that_search_together_find_what_one_finds() -> None:
+    rng = np.random.default_rng(0)
+    index = ExactIndex(rng.normal(size=(3000, 96)).astype(np.float32))
+    queries = rng.normal(size=(8, 300, 96)).astype(np.float32)
+    expected = [index.search(part) for part in queries]
+    with ThreadPoolExecutor(8) as pool:
+        for found, want in zip(pool.map(index.search, queries), expected, strict=True):
+            np.testing.assert_array_equal(found.distances, want.distances)
+            np.testing.assert_array_equal(found.indices, want.indices)
+    with index._cores() as first, index._cores() as second:
+        assert (first, second) == (exact_index._cores(), max(1, exact_index._cores() // 2))

@@ -84,10 +84,17 @@ def test_audit_ranks_and_needs_a_leave_one_out_category(
     assert [s["score"] for s in suspects] == sorted((s["score"] for s in suspects), reverse=True)
 
 
-def test_scoring_feeds_health(own_vecspect: OwnVecspect, dataset: Path) -> None:
+def test_new_parts_that_are_scored_are_watched_for_drift_and_library_images_are_not(
+    own_vecspect: OwnVecspect, dataset: Path, tmp_path: Path
+) -> None:
     assert "nothing scored yet" in own_vecspect("drift", "-c", "grid")[1]
     images = [r.path for r in read_dataset(dataset) if r.split == "test"][:3]
     own_vecspect("score", *images, "-c", "grid")
+    assert "nothing scored yet" in own_vecspect("drift", "-c", "grid")[1]
+    new = [tmp_path / path.name for path in images]
+    for path, copy in zip(images, new, strict=True):
+        copy.write_bytes(path.read_bytes() + b"\0")
+    own_vecspect("score", tmp_path, "-c", "grid")
     told = json.loads(own_vecspect("drift", "-c", "grid", "--json")[1])
     assert (told["images"], told["alarm"]) == (3, False)
     assert "quiet" in own_vecspect("drift", "-c", "grid")[1]
