@@ -23,11 +23,17 @@ ODD = re.compile(
 )
 """Words and turns that stop a native reader, or that the field has another word for."""
 
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "qdrant.yaml", *(f"{p}/README.md" for p in (
+FOLDERS = (
     "backbones", "backbones/assets", "indexer", "indexer/bank", "indexer/catalog", "indexer/knn",
-    "search", "eval",
-)))  # fmt: skip
-LIBRARY = [path for path in house.modules() if not path.is_relative_to(house.ROOT / "ui")]
+    "search", "eval", "ui", "examples",
+)  # fmt: skip
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "qdrant.yaml"]
+PAGES += [f"{folder}/README.md" for folder in FOLDERS]
+MODULES = [
+    *house.modules(),
+    house.ROOT / "vecspect.py",
+    *sorted((house.ROOT / "examples").glob("*.py")),
+]
 
 
 def relative(path: Path) -> str:
@@ -52,14 +58,14 @@ def prose(source: str) -> str:
     return re.sub(r"`[^`]*`", "", "\n".join([*strings, *comments]))
 
 
-@pytest.mark.parametrize("module", house.modules(), ids=relative)
+@pytest.mark.parametrize("module", MODULES, ids=relative)
 def test_docstring_begins_with_its_subject(module: Path) -> None:
     texts = docstrings(ast.parse(module.read_text("utf-8")))
     first = [text.partition("\n")[0] for text in texts]
     assert [line for line in first if NO_SUBJECT.match(line)] == []
 
 
-@pytest.mark.parametrize("module", LIBRARY, ids=relative)
+@pytest.mark.parametrize("module", MODULES, ids=relative)
 def test_module_has_no_odd_turn_of_phrase(module: Path) -> None:
     text = " ".join(prose(module.read_text("utf-8")).split())
     assert [found[0] for found in ODD.finditer(text)] == []

@@ -42,5 +42,5 @@ def origins(**flags: Any) -> dict[str, str]:
 
 
 def square(side: int | None) -> Size | None:
-    """Height and width in pixels of a square of that side; None where none was asked for."""
+    """Height and width in pixels of a square of that side; None without a side."""
     return None if side is None else (side, side)

@@ -5,6 +5,7 @@ The calibration method decides how; `indexer.calibration.methods` lists all meth
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class CalibrationMethod(Protocol):
         """Share of normal images expected to score this high or higher."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """The scores of n normal images, the method that interprets them, and the levels in force.
 
@@ -114,12 +115,12 @@ class Calibration:
         """The smallest level that n images support; 0 for a method without such a limit."""
         return 0.0 if self.bound is None else smallest_level(self.n)
 
-    @property
+    @functools.cached_property
     def threshold(self) -> float:
         """Score above which images are rejected."""
         return self.method.threshold(self.scores, self.alpha_reject, self.synthetic)
 
-    @property
+    @functools.cached_property
     def review_threshold(self) -> float:
         """Score above which images are sent to review or rejected."""
         return min(self.threshold, self.method.level(self.scores, self.alpha_review))

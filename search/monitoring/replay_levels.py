@@ -71,15 +71,19 @@ def replay_levels(scored: Iterable[ScoredImage], now: Calibration, then: Calibra
     return sorted(flipped, key=lambda flip: (-flip.scored.score, flip.scored.image.image_id))
 
 
+def scores_by_kind(scored: Iterable[ScoredImage]) -> dict[str, list[float]]:
+    """Scores of the images of each kind; normal first, then by name."""
+    found: dict[str, list[float]] = {}
+    for item in scored:
+        found.setdefault(item.kind, []).append(item.score)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != NORMAL, item[0])))
+
+
 def count_verdicts(
-    scored: Sequence[ScoredImage], calibration: Calibration
+    scores: Mapping[str, Sequence[float]], calibration: Calibration
 ) -> Mapping[str, Counter[Verdict]]:
-    """Number of images of each kind with each verdict; normal first, then by name."""
-    kinds = sorted({item.kind for item in scored}, key=lambda kind: (kind != NORMAL, kind))
-    return {
-        kind: Counter(calibration.verdict(item.score) for item in scored if item.kind == kind)
-        for kind in kinds
-    }
+    """Number of images with each verdict, by kind as in ``scores``."""
+    return {kind: Counter(map(calibration.verdict, values)) for kind, values in scores.items()}
 
 
 def _bank_changed_at(category: Category) -> str:

@@ -85,7 +85,7 @@ def work_off(session: Session, batch: Batch, on_progress: Progress) -> str:
     missing, total = batch.missing(), len(batch.paths)
     waiting, done, failed = iter(missing), total - len(missing), 0
     with (batch.folder / "results.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write("\n")  # a line torn by the end of the process stays alone
+        stream.write("\n")  # keeps a line that a killed process left unfinished apart
         while chunk := list(islice(waiting, _CHUNK)):
             on_progress("scoring", done, total)
             lines = _score(session, batch.key, chunk)

@@ -21,7 +21,7 @@ st.html(_HERE / "entry.css")
 st.logo(":material/center_focus_strong:")
 with explained():
     inside = admitted()
-    # before the password is given, too: otherwise the page that was asked for is forgotten
+    # before the password is given, too: otherwise the requested page is forgotten
     current = st.navigation(pages(), position="top" if inside else "hidden")
     if inside:
         current.run()

@@ -131,7 +131,7 @@ def choose_category(session: Session, title: str) -> Key:
 
 @contextlib.contextmanager
 def action_bar(name: str) -> Iterator[None]:
-    """A row for buttons that stays in sight at the foot of the page; at most one a page."""
+    """A row for buttons that stays in sight at the foot of the page; at most one per page."""
     with st.container(
         key=f"action-bar-{name}", border=True, horizontal=True, vertical_alignment="center"
     ):

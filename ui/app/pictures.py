@@ -63,7 +63,7 @@ def picture(path: Path) -> bytes:
 
 
 def heat(prediction: Prediction) -> bytes:
-    """PNG of the heat alone, transparent where the map is cool, as large as `picture`."""
+    """PNG of only the heat, transparent where the map is cool, as large as `picture`."""
     scale = min(1.0, SHOWN / 2 / max(prediction.width, prediction.height))
     height, width = (max(1, round(side * scale)) for side in prediction.geometry.image)
     values = anomaly_map(prediction.distances, replace(prediction.geometry, image=(height, width)))
@@ -75,7 +75,7 @@ def heat(prediction: Prediction) -> bytes:
 def patch_pair(query: Path, normal: Path | None, evidence: Evidence) -> tuple[Image.Image, ...]:
     """The query's patch and its nearest normal one at the same scale, each outlined.
 
-    Without the normal image's file, or if it cannot be read, the first alone.
+    Only the query's if the file of the normal image is missing or cannot be read.
     """
     shown = _around(query, evidence.query_box)
     with contextlib.suppress(ImageError):

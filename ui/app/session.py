@@ -1,4 +1,4 @@
-"""The session that all pages share: one store, one network of a kind, and who may use them when.
+"""The session that all pages share: one store, each network once, and who may use them when.
 
 One a process. Streamlit runs each visitor's page in a thread of its own; `Session.lock` lets one of
 them at a time use the store and the networks.
@@ -267,7 +267,7 @@ class Session:
 
 
 class AppState:
-    """The present session of the process, made when first asked for, and its jobs."""
+    """The present session of the process, made when first needed, and its jobs."""
 
     def __init__(self) -> None:
         self.settings = load_settings()

@@ -144,7 +144,7 @@ SUSPECTS = {
     "image id": "{.image_id}",
     "path": "{.path}",
 }
-"""Columns of the strangest normal images."""
+"""Columns of the most unusual normal images."""
 
 
 def describe_drift(drift: DriftReport) -> str:

@@ -14,7 +14,12 @@ from indexer.store.base import VectorStore
 from indexer.update.insertion import add_images
 from indexer.update.levels import change_levels
 from search.inspector import Inspector
-from search.monitoring.replay_levels import count_verdicts, replay_levels, scored_images
+from search.monitoring.replay_levels import (
+    count_verdicts,
+    replay_levels,
+    scored_images,
+    scores_by_kind,
+)
 
 
 def test_the_images_that_flip_are_those_whose_verdict_the_new_levels_change(
@@ -42,7 +47,7 @@ def test_the_images_that_flip_are_those_whose_verdict_the_new_levels_change(
 def test_verdicts_are_counted_by_kind_the_normal_ones_first(learnt: VectorStore) -> None:
     category = find_category(learnt, "grid")
     scored = scored_images(category)
-    counted = count_verdicts(scored, read_calibration(category.entry))
+    counted = count_verdicts(scores_by_kind(scored), read_calibration(category.entry))
     assert next(iter(counted)) == "normal"
     assert list(counted)[1:] == sorted(counted.keys() - {"normal"})
     assert sum(sum(verdicts.values()) for verdicts in counted.values()) == len(scored) == 10

@@ -52,6 +52,11 @@ class Browser:
     def text(self) -> str:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
+    def holds(self, *texts: str) -> bool:
+        """Whether the page has all of these; quick, for `text` looks at each element's style."""
+        script = "return arguments[0].every((t) => document.body.textContent.includes(t))"
+        return bool(self.driver.execute_script(script, list(texts)))
+
     def see(self, text: str) -> None:
         self.wait(text, lambda: text in self.text())
 

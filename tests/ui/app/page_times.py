@@ -95,9 +95,7 @@ def _inspect(browser: Browser, path: Path) -> float:
     field = browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]")
     return _timed(
         lambda: field.send_keys(str(path)),
-        lambda: (
-            f"{path.stem}-" in browser.text() and "normal parts scored this high" in browser.text()
-        ),
+        lambda: browser.holds(f"{path.stem}-", "normal parts scored this high"),
         browser,
     )
 
@@ -107,11 +105,11 @@ def _teach(browser: Browser, path: Path) -> tuple[float, float, float]:
     browser.see("normal parts scored")
     browser.see("Similar defects")
     asked = _timed(
-        lambda: browser.click("This is fine"), lambda: "Its verdict" in browser.text(), browser
+        lambda: browser.click("This is fine"), lambda: browser.holds("Its verdict"), browser
     )
     taught = _timed(lambda: _press(browser, "Teach"), lambda: bool(_undo(browser)), browser)
     undone = _timed(
-        lambda: browser.click(_undo(browser)), lambda: "is back to" in browser.text(), browser
+        lambda: browser.click(_undo(browser)), lambda: browser.holds("is back to"), browser
     )
     return asked, taught, undone
 

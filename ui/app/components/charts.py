@@ -209,7 +209,7 @@ def curves(
     axes: tuple[str, str],
     rings: Sequence[tuple[float, float]] = (),
 ) -> Layers:
-    """A line a name through its points; rings, one a name, mark one of them."""
+    """A line per name through its points; a ring per name marks one of them."""
     unit = alt.Scale(domain=[0, 1])
     x, y = alt.X("x:Q", title=axes[0], scale=unit), alt.Y("y:Q", title=axes[1], scale=unit)
     rows = [

@@ -25,6 +25,7 @@ from search.monitoring.replay_levels import (
     count_verdicts,
     replay_levels,
     scored_images,
+    scores_by_kind,
 )
 from ui.app.components import charts
 from ui.app.components.charts import show_table
@@ -47,6 +48,7 @@ def choose_levels(session: Session, key: Key, entry: CatalogEntry) -> None:
     """Sliders in false-reject rate and what follows from them; nothing is stored before Apply."""
     now = read_calibration(entry)
     scored = _scored(session.store.location, key.category, key.backbone, entry.revision)
+    scores = scores_by_kind(scored)
     left, right = st.columns([2, 3], gap="large")
     with left:
         in_force = Levels(now.alpha_reject, max(now.alpha_reject, now.alpha_review))
@@ -65,8 +67,8 @@ def choose_levels(session: Session, key: Key, entry: CatalogEntry) -> None:
         if moved:
             _apply(session, key, entry, levels, in_force)
     with right:
-        st.altair_chart(charts.scores_by_kind(_kinds(now, scored), now, then), width="stretch")
-    _counts(scored, now, then)
+        st.altair_chart(charts.scores_by_kind(_kinds(now, scores), now, then), width="stretch")
+    _counts(scores, now, then)
     if moved:
         _flips(session, key, replay_levels(scored, now, then))
 
@@ -144,21 +146,18 @@ def _apply(
         )
 
 
-def _kinds(now: Calibration, scored: Sequence[ScoredImage]) -> Mapping[str, list[float]]:
+def _kinds(now: Calibration, scores: Mapping[str, list[float]]) -> Mapping[str, list[float]]:
     """Scores of the calibration images and of each kind in the library."""
-    kinds = {"normal, calibration": list(now.scores)}
-    for kind in sorted({item.kind for item in scored}, key=lambda kind: (kind != NORMAL, kind)):
-        name = "normal, library" if kind == NORMAL else kind
-        kinds[name] = [item.score for item in scored if item.kind == kind]
-    return kinds
+    library = {"normal, library" if kind == NORMAL else kind: s for kind, s in scores.items()}
+    return {"normal, calibration": list(now.scores), **library}
 
 
-def _counts(scored: Sequence[ScoredImage], now: Calibration, then: Calibration) -> None:
+def _counts(scores: Mapping[str, list[float]], now: Calibration, then: Calibration) -> None:
     """Verdicts by kind, as they are and as they would be."""
-    if not scored:
+    if not scores:
         st.caption("No labelled image beside the calibration images: add some on the page Library.")
         return
-    before, after = count_verdicts(scored, now), count_verdicts(scored, then)
+    before, after = count_verdicts(scores, now), count_verdicts(scores, then)
     st.markdown("**Verdicts on the images of the library**")
     show_table(
         [

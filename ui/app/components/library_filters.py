@@ -36,17 +36,23 @@ class Filters:
     def passes(self, image: LibraryImage, calibration: Calibration) -> bool:
         """True if an image is shown."""
         unnamed = image.label == "defective" and not image.defect_type
-        fits = image.score is not None and calibration.verdict(image.score) == self.verdict
-        name, equals, value = self.text.partition("=")
-        field = image.fields.get(name.strip()) == value.strip()
         return (
             self.label in (_ALL, image.label)
             and (self.kind in (_ALL, image.defect_type) or (self.kind == _UNNAMED and unnamed))
             and self.role in (_ALL, image.split)
-            and (self.verdict == _ALL or fits)
+            and (self.verdict == _ALL or self._judged(image, calibration))
             and (not self.since or image.added_at >= self.since.isoformat())
-            and (field if equals else self.text.lower() in image.path.lower())
+            and (not self.text or self._found(image))
         )
+
+    def _judged(self, image: LibraryImage, calibration: Calibration) -> bool:
+        return image.score is not None and calibration.verdict(image.score) == self.verdict
+
+    def _found(self, image: LibraryImage) -> bool:
+        name, equals, value = self.text.partition("=")
+        if equals:
+            return image.fields.get(name.strip()) == value.strip()
+        return self.text.lower() in image.path.lower()
 
 
 def _by_score(sign: float) -> Callable[[LibraryImage], tuple[Any, ...]]:

@@ -37,7 +37,7 @@ def show() -> None:
 
 
 def _alone(session: Session, key: Key, entry: CatalogEntry) -> None:
-    """The image that alone sets the level in force, to be looked at."""
+    """The image whose score is the level in force, to be looked at."""
     image = session.read(level_image, entry)
     if image:
         st.markdown(

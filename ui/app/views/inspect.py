@@ -32,7 +32,7 @@ from ui.app.text import not_served, plain, revision_text
 _MOST_REPLAYED = 24
 _TAUGHT = "what is being taught"
 _ALIKE: dict[By, str] = {
-    "defect": "what deviates",
+    "defect": "the defect",
     "region": "the region chosen",
     "whole": "the whole",
 }
@@ -233,8 +233,8 @@ def _confirm(session: Session, key: Key, prediction: Prediction, label: str) -> 
     else:
         kind = defect_type_input(session, key)
         st.markdown(
-            "It joins the library with what deviates in it. Scores and verdicts stay as they "
-            "are; later images are told that they resemble it."
+            "It joins the library with its defect embedding. Scores and verdicts stay as they "
+            "are; later images that resemble it say so."
         )
     with st.container(horizontal=True):
         taught = st.button(teach, type="primary")

@@ -126,7 +126,7 @@ def _turn(page: int) -> None:
 
 
 def _unnamed(session: Session, key: Key, entry: CatalogEntry) -> None:
-    st.markdown("Defective images without a type, grouped by how they deviate. Name a group.")
+    st.markdown("Defective images without a type, grouped by defect embedding. Name a group.")
     clusters = attempt(lambda: session.read(cluster_defects, entry), st.info)
     if clusters == []:
         st.info(

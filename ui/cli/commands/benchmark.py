@@ -41,7 +41,7 @@ def benchmark(
 
     With --retrieval, search the images of each data set for those like each test image, leaving
     out the image itself and, where file names tell, other images of the same part. For defective
-    images: whether the first hits are of the same defect type, by the whole image, by what deviates
+    images: whether the first hits are of the same defect type, by the whole image, by its defect
     and by the box around the mask. For all: whether they have the same label. Writes retrieval.md.
     The store in use is not touched.
     """

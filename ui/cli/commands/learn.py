@@ -106,7 +106,7 @@ def _load_network(settings: AppSettings, records: Sequence[ImageRecord]) -> Back
 
 
 def _suspects(learnt: Category, records: Sequence[ImageRecord], network: Backbone) -> list[Suspect]:
-    """The normal images, strangest first: from what is cached if they were left out one by one."""
+    """The normal images, most unusual first: from the cache if they were left out one by one."""
     from search.monitoring.audit import audit, audit_dataset
 
     if learnt.entry.layout == "leave-one-out":

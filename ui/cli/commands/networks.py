@@ -117,7 +117,7 @@ def describe_verification(found: Verification) -> Iterator[str]:
     if found.expected and found.difference is not None:
         verdict = "right" if found.right else "WRONG"
         yield (
-            f"{verdict}: {found.name} deviates by {found.difference:.2%} of the largest value from "
+            f"{verdict}: {found.name} is {found.difference:.2%} of the largest value off "
             f"the canonical vector ({found.expected.weights}); {TOLERANCE:.1%} is allowed."
         )
     elif found.published:

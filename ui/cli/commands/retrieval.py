@@ -49,7 +49,7 @@ def similar(
     by: Annotated[
         str,
         typer.Option(
-            help="whole: the image; defect: what deviates, among defective images; region: the "
+            help="whole: the image; defect: its defect, among defective images; region: the "
             "patches in --box."
         ),
     ] = "whole",
@@ -74,14 +74,14 @@ def similar(
     *,
     scoring: options.ScoringOptions,
 ) -> None:
-    """Show the library images most like IMAGE: as a whole, in what deviates, or in a box.
+    """Show the library images most like IMAGE: as a whole, in the defect, or in a box.
 
     By whole image, images with a verdict like that of IMAGE come first: for a rejected image the
     rejected ones, for any other those learnt from and those that score no higher. With --label or
     --defect-type only the embedding counts.
 
-    By region, --box X,Y,W,H, each hit shows where it matched. Patches are kept of what deviates in
-    defective images and of the memory bank, so normal images outside the bank are not found.
+    By region, --box X,Y,W,H, each hit shows where it matched. The store keeps the anomalous patches
+    of defective images and the memory bank, so normal images outside the bank are not found.
     """
     if label:
         options.one_of(label, ("normal", "defective"), "--label")

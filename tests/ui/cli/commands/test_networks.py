@@ -67,7 +67,7 @@ def test_verified_network_shows_what_was_expected_what_came_and_the_verdict(
     assert (ended.code, ended.err) == (0, [])
     expected, got, verdict = ended.out
     assert len(expected.split()) == len(got.split()) == 11
-    assert verdict.startswith("right: compact deviates by ")
+    assert verdict.startswith("right: compact is ")
     vecspect("export", "--backbone", "compact", "--out", "net")
     assert vecspect("backbones", "--verify", "net").out[-1] == verdict
 
@@ -77,7 +77,7 @@ def test_wrong_weights_end_with_1(vecspect: Vecspect, monkeypatch: pytest.Monkey
     monkeypatch.setitem(CANONICAL, "compact", Canonical("others", twice))
     ended = vecspect("backbones", "compact", "--verify")
     assert ended.code == 1
-    assert ended.out[-1].startswith("WRONG: compact deviates by 50")
+    assert ended.out[-1].startswith("WRONG: compact is 50")
     told = strict_json(vecspect("backbones", "compact", "--verify", "--json").out[0])
     assert (told["right"], told["expected"]["weights"]) == (False, "others")
 

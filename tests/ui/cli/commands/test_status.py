@@ -91,10 +91,10 @@ def test_new_parts_that_are_scored_are_watched_for_drift_and_library_images_are_
     images = [r.path for r in read_dataset(dataset) if r.split == "test"][:3]
     own_vecspect("score", *images, "-c", "grid")
     assert "nothing scored yet" in own_vecspect("drift", "-c", "grid")[1]
-    new = [tmp_path / path.name for path in images]
+    new = [tmp_path / f"new {number}.png" for number in range(len(images))]
     for path, copy in zip(images, new, strict=True):
         copy.write_bytes(path.read_bytes() + b"\0")
-    own_vecspect("score", tmp_path, "-c", "grid")
+    own_vecspect("score", *new, "-c", "grid")
     told = json.loads(own_vecspect("drift", "-c", "grid", "--json")[1])
     assert (told["images"], told["alarm"]) == (3, False)
     assert "quiet" in own_vecspect("drift", "-c", "grid")[1]
