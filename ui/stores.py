@@ -11,7 +11,7 @@ from backbones.errors import VecspectError
 from indexer.catalog.category import Category
 from indexer.catalog.commits import find_category
 from indexer.store.base import ServerCollections, VectorStore
-from indexer.store.open import open_store
+from indexer.store.open import embedded_folder, open_store
 from search.inspector import Inspector
 from ui.settings import AppSettings, load_settings
 
@@ -34,7 +34,8 @@ def open_configured(settings: AppSettings) -> VectorStore:
 
 def open_existing(settings: AppSettings) -> VectorStore:
     """The store in use; VecspectError if there is none, so that a mistyped folder is not made."""
-    if "://" not in settings.store and not Path(settings.store).expanduser().is_dir():
+    folder = embedded_folder(settings.store)
+    if folder and not folder.is_dir():
         raise VecspectError(
             f"no store at {settings.store}. Name another with --store, or learn a category: "
             "vecspect index DATASET --category NAME"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from backbones.base import Backbone
+from backbones.errors import VecspectError
 from eval.arrays import Float32
 from eval.baselines.brute_force import BruteForce
 
@@ -47,3 +48,10 @@ BASELINES: dict[str, ListedBaseline] = {
         "Plain fp32 search among all normal patches, without a coreset, in the same run.",
     )
 }
+
+
+def find_baseline(name: str) -> ListedBaseline:
+    """The baseline of that name; VecspectError lists those there are."""
+    if name not in BASELINES:
+        raise VecspectError(f"unknown baseline '{name}'. Known: {', '.join(BASELINES)}.")
+    return BASELINES[name]

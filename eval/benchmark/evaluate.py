@@ -15,7 +15,7 @@ from backbones.base import Backbone
 from backbones.errors import ImageError
 from backbones.pipeline import Skipped
 from eval.arrays import Bool
-from eval.baselines.table import BASELINES, Baseline
+from eval.baselines.table import Baseline, find_baseline
 from eval.benchmark.results import CategoryReport, CategoryRun, HeatmapRef, ImageResult, summarise
 from eval.metrics.detection import image_auroc
 from eval.metrics.pixels import PixelMetrics
@@ -69,10 +69,10 @@ def evaluate(
     if baselines and patches:
         network, normal = in_space(backbone, entry.feature_space), normal_images(records)
         baseline = {
-            BASELINES[name].title: _baseline_auroc(
-                BASELINES[name].kind.fit(network, normal), scored, name, on_progress
+            listed.title: _baseline_auroc(
+                listed.kind.fit(network, normal), scored, name, on_progress
             )
-            for name in baselines
+            for name, listed in zip(baselines, map(find_baseline, baselines), strict=True)
         }
     run = CategoryRun(
         category=entry.category,

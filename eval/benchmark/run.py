@@ -15,6 +15,7 @@ from backbones.base import Backbone, Device, Precision
 from backbones.geometry import Size
 from backbones.pipeline import Skipped
 from backbones.registry import load_backbone
+from eval.baselines.table import find_baseline
 from eval.benchmark.evaluate import evaluate
 from eval.benchmark.results import BenchmarkResult, CategoryReport
 from indexer.calibration.methods import CONFORMAL, CalibrationSettings
@@ -97,7 +98,13 @@ def run_benchmark(
         weights: local weight files by backbone name.
         baselines: names from `BASELINES` that also score each test image.
         on_report: called with all reports so far whenever one is finished, to save them.
+
+    Raises:
+        VecspectError: no baseline has that name.
+        DatasetError: a data set has no normal or no test images.
     """
+    for name in baselines:
+        find_baseline(name)  # a mistyped one is told before the work
     settings = settings or BenchmarkSettings()
     reports = []
     for name in backbones:

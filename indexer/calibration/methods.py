@@ -12,6 +12,7 @@ from typing import Any
 from indexer.calibration.base import (
     SUPPORTED_LEVELS,
     Calibration,
+    CalibrationError,
     CalibrationMethod,
     Levels,
     ascending,
@@ -28,6 +29,13 @@ CALIBRATIONS: dict[str, CalibrationMethod] = {
 }
 
 
+def find_calibration(name: str) -> CalibrationMethod:
+    """The calibration method of that name; CalibrationError lists those there are."""
+    if name not in CALIBRATIONS:
+        raise CalibrationError(f"unknown calibration '{name}'. Known: {', '.join(CALIBRATIONS)}.")
+    return CALIBRATIONS[name]
+
+
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
     """Settings of a calibration: the name of a method in `CALIBRATIONS`, and the levels."""
@@ -37,8 +45,9 @@ class CalibrationSettings:
 
     def check(self, images: int) -> None:
         """Raise CalibrationError if ``images`` calibration images cannot support a new category."""
-        supported_levels(images, CALIBRATIONS[self.method], self.levels)
-        CALIBRATIONS[self.method].check(images, None)
+        method = find_calibration(self.method)
+        supported_levels(images, method, self.levels)
+        method.check(images, None)
 
     def calibrate(
         self,
@@ -53,7 +62,7 @@ class CalibrationSettings:
             CalibrationError: n images cannot support a requested level, scores are not finite, or
                 the method lacks what it needs.
         """
-        method = CALIBRATIONS[self.method]
+        method = find_calibration(self.method)
         values = ascending(scores)
         reject, review = supported_levels(len(values), method, self.levels)
         method.check(len(values), len(synthetic))

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from backbones.base import Backbone
 from indexer.bank.feature_space import Plain
 from indexer.bank.layout import LAYOUTS, Layout
-from indexer.calibration.methods import CALIBRATIONS, CalibrationSettings
+from indexer.calibration.methods import CalibrationSettings, find_calibration
 from indexer.catalog.category import Category, now
 from indexer.catalog.commits import current_entry
 from indexer.catalog.counts import DEFECT_PATCHES
@@ -52,7 +52,7 @@ def plan_build(
         DatasetError: there are fewer than two normal images.
         CalibrationError: there are too few images for the requested levels.
     """
-    layout = LAYOUTS[CALIBRATIONS[calibration.method].layout]
+    layout = LAYOUTS[find_calibration(calibration.method).layout]
     layout.check(backbone.spec)
     split = split_records(
         records,

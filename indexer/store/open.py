@@ -26,15 +26,30 @@ def open_store(
     Raises:
         StoreError: `location` is neither; `host:port` is a mistyped URL, unless a folder is there.
     """
-    location = str(location)
-    scheme, separator, rest = location.partition("://")
-    location = f"{scheme.lower()}{separator}{rest}" if separator else location
-    if location == ":memory:" or location.startswith(("http://", "https://")):
+    folder = embedded_folder(location)
+    if folder is None:
         from indexer.store.server import ServerStore
 
         return ServerStore(
-            location, api_key=api_key, prefer_grpc=prefer_grpc, collections=collections
+            _with_lower_scheme(str(location)),
+            api_key=api_key,
+            prefer_grpc=prefer_grpc,
+            collections=collections,
         )
+    from indexer.store.edge import EdgeStore
+
+    return EdgeStore(folder)
+
+
+def embedded_folder(location: Path | str) -> Path | None:
+    """Folder of the embedded store that a location names; None if it names a server.
+
+    Raises:
+        StoreError: `location` is neither, see `open_store`.
+    """
+    location = _with_lower_scheme(str(location))
+    if location == ":memory:" or location.startswith(("http://", "https://")):
+        return None
     if not location or "://" in location:
         raise StoreError(
             f"expected a folder, http://…, https://… or ':memory:' as store, got {location!r}"
@@ -44,6 +59,9 @@ def open_store(
             f"expected a folder or a URL as store, got {location!r}: a Qdrant server is "
             f"http://{location}, a folder of that name ./{location}"
         )
-    from indexer.store.edge import EdgeStore
+    return Path(location).expanduser()
 
-    return EdgeStore(Path(location).expanduser())
+
+def _with_lower_scheme(location: str) -> str:
+    scheme, separator, rest = location.partition("://")
+    return f"{scheme.lower()}{separator}{rest}" if separator else location

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from indexer.calibration.base import CalibrationError, Levels
 from indexer.calibration.methods import (
-    CALIBRATIONS,
     CalibrationSettings,
+    find_calibration,
     read_calibration,
     to_payload,
 )
@@ -49,7 +49,7 @@ def change_levels(category: Category, levels: Levels, method: str | None = None)
 
 def check_method(entry: CatalogEntry, method: str) -> None:
     """Raise CalibrationError unless the normal images are divided as the method needs."""
-    chosen = CALIBRATIONS[method]
+    chosen = find_calibration(method)
     if chosen.bound is not None and entry.layout != chosen.layout:
         raise CalibrationError(
             f"{method} needs a category learnt for it: the normal images of '{entry.category}' "

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import vecspect
@@ -59,3 +61,27 @@ def test_benchmark_writes_a_report_and_gives_its_figures(dataset: Path, tmp_path
     assert report.category == "grid"
     assert report.baseline is not None
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_names_that_are_not_there_are_told_in_a_line_before_any_work(
+    dataset: Path, tmp_path: Path
+) -> None:
+    with vecspect.open_store(tmp_path / "store") as store:
+        calls: dict[str, Callable[[], object]] = {
+            "unknown calibration 'magic'. Known: conformal": lambda: vecspect.build_index(
+                dataset, category="grid", store=store, calibration="magic"
+            ),
+            "unknown backbone 'wrn'": lambda: vecspect.build_index(
+                dataset, category="grid", store=store, backbone="wrn"
+            ),
+            "unknown baseline 'magic'. Known: brute-force": lambda: vecspect.benchmark(
+                [dataset], baselines=["magic"], out=tmp_path / "out"
+            ),
+            "no category 'grid'": lambda: vecspect.calibrate(
+                category="grid", store=store, calibration="magic"
+            ),
+        }
+        for told, call in calls.items():
+            with pytest.raises(vecspect.VecspectError, match=told):
+                call()
+    assert not (tmp_path / "out").exists()

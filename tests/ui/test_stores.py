@@ -28,6 +28,11 @@ def test_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
         assert Path(store.location) == tmp_path / "stroe"
 
 
+def test_address_without_a_scheme_is_no_folder_that_is_missing() -> None:
+    with pytest.raises(VecspectError, match=r"a Qdrant server is http://localhost:6333"):
+        open_existing(load_settings(store="localhost:6333"))
+
+
 def test_category_is_opened_by_name_and_closed_afterwards(learnt: VectorStore) -> None:
     location = learnt.location
     learnt.close()
