@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.ui.app.accessibility import PAGES, show
 from tests.ui.app.driving import CHROMIUM, DRIVER, Browser, browsing
 
 pytestmark = pytest.mark.skipif(
@@ -154,3 +156,16 @@ def test_verdict_comes_before_the_picture_on_a_phone(browser: Browser, dataset: 
     assert 0 < top < browser.driver.execute_script(place, browser.inside(".photo"))
     assert top < 600, "it is not on the first screen"
     browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_no_page_asks_another_host_for_anything(browser: Browser, dataset: Path) -> None:
+    browser.requested()
+    image = min((dataset / "test").glob("[!g]*/*.png"))
+    for page in (*PAGES, f"?image={image}"):
+        show(browser, f"/{page}{'&' if '?' in page else '?'}category=grid")
+    asked = [urlsplit(address) for address in browser.requested()]
+    icon = browser.driver.find_element(By.CSS_SELECTOR, "link[rel~=icon]").get_attribute("href")
+    asked.append(urlsplit(str(icon)))
+    assert len(asked) > 20
+    elsewhere = {a.hostname for a in asked if a.scheme not in ("data", "blob")} - {"localhost"}
+    assert elsewhere == set()
