@@ -28,6 +28,7 @@ from indexer.catalog.entry import CatalogEntry, CategoryError, LibraryImage
 from indexer.records.drift_window import DriftWindow
 from indexer.store.base import VectorStore
 from indexer.store.edge_files import copy_store
+from indexer.store.open import embedded_folder
 from indexer.update.change import Change
 from indexer.update.insertion import add_images
 from indexer.update.rollback import rollback
@@ -102,7 +103,8 @@ class Session:
     @property
     def gone(self) -> bool:
         """True if the folder of an embedded store was removed while it was open."""
-        return "://" not in self.store.location and not Path(self.store.location).is_dir()
+        folder = embedded_folder(self.store.location)
+        return folder is not None and not folder.is_dir()
 
     def entries(self) -> list[CatalogEntry]:
         """Every learnt category."""
